@@ -1,0 +1,78 @@
+/**
+ * The events a record's machine takes. Facts, in SCREAMING_SNAKE. Time, ids and answers come in with
+ * them, because the machine has no clock and no randomness. Each event about a call names its step,
+ * attempt and generation, and guards check all three.
+ */
+import type { Charge, Evidence, Payload, PayloadRef, RecordError, Spend } from './record.js'
+
+/** One attempt of one step in one generation. */
+export type CallRef = { step: string; attempt: number; generation: number }
+
+export type AttemptStarted = CallRef & {
+  type: 'ATTEMPT_STARTED'
+  provider: string
+  requestKey: string
+  /** ISO time after which the request must not be sent any more. */
+  sendBy: string
+}
+
+export type CallSucceeded = CallRef & {
+  type: 'CALL_SUCCEEDED'
+  result: Payload | PayloadRef
+  /** What the customer owes for this result; null when nothing. */
+  charge: Pick<Charge, 'amount' | 'currency'> | null
+  spend: Spend | null
+  evidence: Evidence | null
+}
+
+/** The provider certainly produced no usable result. */
+export type CallFailed = CallRef & {
+  type: 'CALL_FAILED'
+  error: RecordError
+  /** Another try at the same provider may help. */
+  retryable: boolean
+  /** The input itself can never be processed: the record is rejected. */
+  rejects: boolean
+  /** Pause before the next try, drawn by the worker (jitter, Retry-After); capped by the step. */
+  backoffMs: number
+  spend: Spend | null
+  evidence: Evidence | null
+}
+
+/** Nobody knows whether the provider ran it. */
+export type CallUncertain = CallRef & {
+  type: 'CALL_UNCERTAIN'
+  error: RecordError
+  spend: Spend | null
+  evidence: Evidence | null
+}
+
+/** The worker held a durable intent, but sendBy passed before the request could leave. */
+export type CallNotSent = CallRef & { type: 'CALL_NOT_SENT' }
+
+/** The answer is here, but the record can't hold it. The payload is kept as a blob when it could be. */
+export type ResultUnstorable = CallRef & {
+  type: 'RESULT_UNSTORABLE'
+  result: PayloadRef | null
+  error: RecordError
+  spend: Spend | null
+}
+
+export type OperatorEvent =
+  { type: 'CANCEL'; reason: string } | { type: 'RETRY'; reason: string } | { type: 'WRITE_OFF'; reason: string }
+
+/** Events that change the document but that no machine decides about. */
+export type BookkeepingEvent =
+  | { type: 'RECORD_ACCEPTED' }
+  | { type: 'OUTAGE_OBSERVED'; from: string; to: string; shiftMs: number }
+  | { type: 'PIPELINE_CHANGED'; from: string; to: string }
+  | { type: 'SETTLED_BY_FORCE'; error: RecordError; snapshot: unknown }
+
+/** A timer that has fired: `xstate.after.<delay>.<state>`. */
+export type TimerFired = { type: `xstate.after.${string}` }
+
+/** An event of a hand-written machine, delivered through the API. */
+export type CustomEvent = { type: 'CUSTOM'; name: string; data: unknown }
+
+export type CallEvent = AttemptStarted | CallSucceeded | CallFailed | CallUncertain | CallNotSent | ResultUnstorable
+export type RecordEvent = CallEvent | OperatorEvent | BookkeepingEvent | TimerFired | CustomEvent
