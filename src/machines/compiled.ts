@@ -13,9 +13,11 @@ export type CompiledPipeline = {
   terms: { [provider: string]: ProviderTerms }
   /** Upper bound from acceptance to settled, in ms, over all that an adversary could answer. */
   worstCaseMs: number
+  /** The record's deadline, in ms from acceptance or an operator's retry. */
+  deadlineMs: number
   /** Declared maximum of each timer, in ms, by its event type. */
   timerMaxMs: ReadonlyMap<string, number>
-  /** Timers that guard a call: outages don't shift them. */
+  /** Event types of timers that guard a call: outages don't shift them. */
   callTimers: ReadonlySet<string>
   /** Guards or requests need the outputs of earlier steps with each event. */
   needsOutputs: boolean

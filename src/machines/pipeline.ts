@@ -55,9 +55,12 @@ export type PipelineDefinition = {
   description: string
   /** Media types, `image/*` style wildcards allowed. */
   accepts: readonly string[]
+  /** Bounds all queueing; the steps' own limits come on top of it. */
   maxWaitMs: number
+  /** How long an intent may wait to be sent, and what a database failover may take: both are part of each lease. */
+  lease: { sendWithinMs: number; failoverMs: number }
   inputBytesMax: number
   steps: readonly StepDefinition[]
   /** Charged once when the record completes, under the key `record`. */
-  price: Price | null
+  price: Pick<Price, 'fixed' | 'currency'> | null
 }

@@ -1,0 +1,174 @@
+/**
+ * Guards, actions and delays behind the names in step-state.ts, for one pipeline. Guards check step, attempt and
+ * generation of every event, so that a stale or repeated answer can never be taken for a current one.
+ *
+ * Actions named in `documentActions` have no body here: `transition()` returns them with their resolved params and
+ * record-actions.ts writes them into the document. The other actions only keep the context's budgets.
+ */
+import { assign } from 'xstate'
+import type { RecordContext } from './budgets.js'
+import { budgetOf, nextGeneration, withBudget } from './budgets.js'
+import { deadlineMs, leaseMs, quarantineMaxMs, quarantineMs } from './delays.js'
+import type { CallFailed, CallRef, RecordEvent } from './events.js'
+import type { PipelineDefinition, ProviderTerms, StepDefinition } from './pipeline.js'
+import type { StepPolicy } from './policy.js'
+import {
+  leavesDoubt,
+  mayFallBack,
+  mayFallBackUncertain,
+  mayRepeatUncertain,
+  mayTryAgain,
+  providerOf,
+} from './policy.js'
+import { delayNames } from './step-state.js'
+
+type Args = { context: RecordContext; event: RecordEvent }
+type StepParams = { step: string }
+export type Guard = (args: Args, params: StepParams) => boolean
+
+const isCall = (event: RecordEvent): event is RecordEvent & CallRef => 'attempt' in event && 'step' in event
+
+/** The event's attempt, if it is about this step in this generation; otherwise 0. */
+const attemptOf = ({ context, event }: Args, step: string): number =>
+  isCall(event) && event.step === step && event.generation === context.generation ? event.attempt : 0
+
+const isCurrent = (args: Args, step: string): boolean => {
+  const attempt = attemptOf(args, step)
+  return attempt > 0 && attempt === budgetOf(args.context, step).attempt
+}
+
+export const makeGuards = (policies: ReadonlyMap<string, StepPolicy>): { [name: string]: Guard } => {
+  const policy = (step: string): StepPolicy => {
+    const found = policies.get(step)
+    if (!found) throw new Error(`The machine names step "${step}", which its pipeline does not define.`)
+    return found
+  }
+  return {
+    isOverdue: ({ context }) => context.overdue,
+    isUnsettled: ({ context }) => !context.settled,
+    hasResult: ({ context }, { step }) => budgetOf(context, step).result > 0,
+    isNextAttempt: (args, { step }) => {
+      if (args.event.type !== 'ATTEMPT_STARTED' || args.context.overdue) return false
+      const budget = budgetOf(args.context, step)
+      return (
+        attemptOf(args, step) === budget.attempt + 1 && args.event.provider === providerOf(policy(step), budget).name
+      )
+    },
+    isCurrentCall: (args, { step }) => isCurrent(args, step),
+    // M3: an earlier attempt of this generation may answer as well; it was uncertain, not failed.
+    isFirstAnswer: (args, { step }) => {
+      const answered = attemptOf(args, step)
+      const { attempt, result } = budgetOf(args.context, step)
+      return result === 0 && answered >= 1 && answered <= attempt
+    },
+    rejectsInput: (args, { step }) => isCurrent(args, step) && (args.event as CallFailed).rejects,
+    triesAgain: (args, { step }) =>
+      isCurrent(args, step) && (args.event as CallFailed).retryable && mayTryAgain(policy(step), args.context),
+    sendsAgain: (args, { step }) => isCurrent(args, step) && mayTryAgain(policy(step), args.context),
+    fallsBack: (args, { step }) => isCurrent(args, step) && mayFallBack(policy(step), args.context),
+    repeatsUncertain: ({ context }, { step }) => mayRepeatUncertain(policy(step), context),
+    fallsBackUncertain: ({ context }, { step }) => mayFallBackUncertain(policy(step), context),
+  }
+}
+
+const callOf = (event: RecordEvent): CallRef => {
+  if (!isCall(event)) throw new Error(`Event ${event.type} names no call.`)
+  return event
+}
+
+/** Actions whose params go to the document. */
+export const documentActions = [
+  'enqueue',
+  'dequeue',
+  'openAttempt',
+  'closeSucceeded',
+  'closeFailed',
+  'closeNotSent',
+  'closeUncertain',
+  'closeLeaseExpired',
+  'closeUnstorable',
+  'markPossibleDuplicate',
+  'recordResult',
+  'discardResult',
+  'keepCandidate',
+  'giveUp',
+  'settle',
+  'beginGeneration',
+] as const
+export type DocumentActionName = (typeof documentActions)[number]
+
+const doNothing = () => {}
+const change = (update: (context: RecordContext, event: RecordEvent, step: string) => RecordContext) =>
+  assign(({ context, event }: Args, params: StepParams) => update(context, event, params?.step ?? ''))
+
+const contextActions = (policies: ReadonlyMap<string, StepPolicy>) => ({
+  countAttempt: change((context, event, step) => {
+    const { tries } = budgetOf(context, step)
+    return withBudget(context, step, { attempt: callOf(event).attempt, tries: tries + 1 })
+  }),
+  nextProvider: change((context, _event, step) =>
+    withBudget(context, step, { provider: budgetOf(context, step).provider + 1, tries: 0 }),
+  ),
+  countFailure: change((context, _event, step) =>
+    withBudget(context, step, { failures: budgetOf(context, step).failures + 1 }),
+  ),
+  countDoubt: change((context, _event, step) => {
+    const budget = budgetOf(context, step)
+    const policy = policies.get(step)
+    const inDoubt = policy !== undefined && leavesDoubt(providerOf(policy, budget))
+    const repeatsKey = policy !== undefined && providerOf(policy, budget).recovery === 'idempotent'
+    return inDoubt && !repeatsKey ? withBudget(context, step, { doubts: budget.doubts + 1 }) : context
+  }),
+  keepResult: change((context, event, step) => withBudget(context, step, { result: callOf(event).attempt })),
+  markOverdue: assign({ overdue: true }),
+  markSettled: assign({ settled: true }),
+  advanceGeneration: assign(({ context }: Args) => nextGeneration(context)),
+})
+
+/** Everything `setup()` needs for one pipeline. */
+export const makeParts = (pipeline: PipelineDefinition, terms: { [provider: string]: ProviderTerms }) => {
+  const policies = new Map<string, StepPolicy>(pipeline.steps.map((step) => [step.name, { step, terms }]))
+  return {
+    guards: makeGuards(policies),
+    actions: {
+      ...Object.fromEntries(documentActions.map((name) => [name, doNothing])),
+      ...contextActions(policies),
+    },
+    delays: makeDelays(pipeline, terms),
+  }
+}
+
+type Delay = number | ((args: Args) => number)
+
+const makeDelays = (pipeline: PipelineDefinition, terms: { [provider: string]: ProviderTerms }) => {
+  const delays: { [name: string]: Delay } = { deadline: deadlineMs(pipeline, terms) }
+  for (const step of pipeline.steps) {
+    const names = delayNames(step.name)
+    delays[names.lease] = leaseMs(pipeline, step)
+    delays[names.quarantine] = ({ context }) =>
+      quarantineMs(step, providerOf({ step, terms }, budgetOf(context, step.name)))
+    delays[names.backoff] = ({ event }) =>
+      event.type === 'CALL_FAILED' ? Math.min(Math.max(0, event.backoffMs), step.backoff.maxMs) : step.backoff.maxMs
+  }
+  return delays
+}
+
+/** Declared maximum of each delay by its name, in ms, and which of them guard a call. */
+export const delayMaxima = (pipeline: PipelineDefinition, terms: { [provider: string]: ProviderTerms }) => {
+  const maxima = new Map<string, number>([['deadline', deadlineMs(pipeline, terms)]])
+  const guardsCall = new Set<string>()
+  for (const step of pipeline.steps) {
+    const names = delayNames(step.name)
+    maxima.set(names.lease, leaseMs(pipeline, step))
+    maxima.set(names.quarantine, quarantineMaxMs(step, terms))
+    maxima.set(names.backoff, step.backoff.maxMs)
+    guardsCall.add(names.lease).add(names.quarantine)
+  }
+  return { maxima, guardsCall }
+}
+
+export const stepByName = (pipeline: PipelineDefinition, name: string): StepDefinition => {
+  const step = pipeline.steps.find((candidate) => candidate.name === name)
+  if (!step) throw new Error(`Pipeline "${pipeline.name}" has no step "${name}".`)
+  return step
+}

@@ -1,0 +1,52 @@
+/**
+ * What may follow a call that did not give a result. Pure questions over one step's budget; the guards of the
+ * machine ask them and nothing else decides.
+ *
+ * I1 A certain failure is tried again only within the step's attempts, at the same provider first (P2).
+ * I2 An uncertain call is followed by another only where the provider tells repeats apart (`idempotent`), where
+ *    runs are free, or under the step's written policy (P6).
+ * I3 Past the record's deadline nothing new is started.
+ */
+import type { RecordContext, StepBudget } from './budgets.js'
+import { budgetOf } from './budgets.js'
+import type { ProviderTerms, StepDefinition } from './pipeline.js'
+
+export type StepPolicy = { step: StepDefinition; terms: { [provider: string]: ProviderTerms } }
+
+export const providerOf = ({ step, terms }: StepPolicy, budget: StepBudget): ProviderTerms => {
+  const name = step.use[budget.provider]
+  const found = name === undefined ? undefined : terms[name]
+  if (!found) throw new Error(`Step "${step.name}" has no provider at position ${budget.provider}.`)
+  return found
+}
+
+const hasTries = (policy: StepPolicy, budget: StepBudget) => budget.tries < policy.step.attempts
+const hasNextProvider = (policy: StepPolicy, budget: StepBudget) => budget.provider + 1 < policy.step.use.length
+
+/** I1, I3 */
+export const mayTryAgain = (policy: StepPolicy, context: RecordContext): boolean =>
+  !context.overdue && hasTries(policy, budgetOf(context, policy.step.name))
+
+/** I1, I3 */
+export const mayFallBack = (policy: StepPolicy, context: RecordContext): boolean =>
+  !context.overdue && hasNextProvider(policy, budgetOf(context, policy.step.name))
+
+/** A second call would leave the first one in doubt: it may have been executed and billed. */
+export const leavesDoubt = (terms: ProviderTerms): boolean => terms.cost === 'paid'
+
+/** I2, I3: call the same provider again after an uncertain outcome. */
+export const mayRepeatUncertain = (policy: StepPolicy, context: RecordContext): boolean => {
+  const budget = budgetOf(context, policy.step.name)
+  if (context.overdue || !hasTries(policy, budget)) return false
+  const terms = providerOf(policy, budget)
+  if (terms.recovery === 'idempotent' || terms.cost === 'free') return true
+  const { onUncertain } = policy.step
+  return typeof onUncertain === 'object' && onUncertain !== null && budget.doubts < onUncertain.retry.duplicateBudget
+}
+
+/** I2, I3: go to the next provider after an uncertain outcome. */
+export const mayFallBackUncertain = (policy: StepPolicy, context: RecordContext): boolean => {
+  const budget = budgetOf(context, policy.step.name)
+  if (context.overdue || !hasNextProvider(policy, budget)) return false
+  return !leavesDoubt(providerOf(policy, budget)) || policy.step.onUncertain === 'fallback'
+}

@@ -1,0 +1,241 @@
+/**
+ * What the machine's actions do to the document. Each action is named in step-state.ts or record-machine.ts and gets
+ * the event that caused it; nothing here decides whether it should happen.
+ *
+ * A1 An attempt's outcome moves from open or uncertain to certain, never back, and is set once per attempt.
+ * A2 A result is written once; every other answer is kept as discarded or candidate, with its spend (P4).
+ * A3 A charge is written with its result, under a key that can hold one (P3).
+ */
+import type { DocumentActionName } from './machine-parts.js'
+import { contextOf } from './advance.js'
+import { budgetOf } from './budgets.js'
+import type { Draft } from './draft.js'
+import { addFact, editStep } from './draft.js'
+import type {
+  AttemptStarted,
+  CallFailed,
+  CallSucceeded,
+  CallUncertain,
+  RecordEvent,
+  ResultUnstorable,
+} from './events.js'
+import type { Attempt, Outcome, RecordError, SettledStatus, Spend } from './record.js'
+
+type Applied = { draft: Draft; event: RecordEvent; step: string; status: string | null }
+
+const findAttempt = (draft: Draft, step: string, n: number): Attempt | undefined =>
+  editStep(draft, step).attempts.find((attempt) => attempt.n === n)
+
+export const upperBound = (draft: Draft, provider: string): Spend | null => {
+  const max = draft.compiled.terms[provider]?.spendMax
+  return max ? { ...max, basis: 'upper-bound' } : null
+}
+
+type Closing = { outcome: Outcome; error: RecordError | null; spend: Spend | null; evidence: Attempt['evidence'] }
+
+/** A1 */
+const closeAttempt = (draft: Draft, step: string, n: number, closing: Closing): void => {
+  const attempt = findAttempt(draft, step, n)
+  if (!attempt || (attempt.outcome !== null && attempt.outcome !== 'uncertain')) return
+  if (attempt.outcome === 'uncertain' && closing.outcome === 'uncertain') return
+  attempt.outcome = closing.outcome
+  attempt.endedAt = draft.decider.at
+  attempt.error = closing.error && { ...closing.error, attempt: n }
+  attempt.evidence = closing.evidence
+  attempt.spend = closing.spend ?? (closing.outcome === 'uncertain' ? upperBound(draft, attempt.provider) : null)
+}
+
+const uncertainBecause = (code: string, message: string): Closing => ({
+  outcome: 'uncertain',
+  error: { code, message, kind: 'unknown' },
+  spend: null,
+  evidence: null,
+})
+
+/** A step that ends leaves no attempt open: what is still running may have been executed. */
+const closeOpenAttempts = (draft: Draft, step: string, code: string, message: string): void => {
+  for (const { n, outcome } of draft.doc.steps[step]?.attempts ?? [])
+    if (outcome === null) closeAttempt(draft, step, n, uncertainBecause(code, message))
+}
+
+const current = (draft: Draft, step: string) => budgetOf(contextOf(draft.snapshot), step).attempt
+
+const openAttempt = ({ draft, event, step }: Applied) => {
+  const started = event as AttemptStarted
+  const { attempt: n, generation, provider, requestKey } = started
+  const sendBy = new Date(started.sendBy)
+  editStep(draft, step).attempts.push({
+    n,
+    generation,
+    provider,
+    requestKey,
+    outcome: null,
+    startedAt: draft.decider.at,
+    sendBy,
+    endedAt: null,
+    spend: null,
+    error: null,
+    evidence: null,
+  })
+  draft.calls.push({ step, attempt: n, generation, provider, requestKey, sendBy })
+}
+
+/** A2, A3 */
+const recordResult = ({ draft, event, step }: Applied) => {
+  const { attempt, result, charge } = event as CallSucceeded
+  const record = editStep(draft, step)
+  if (record.result !== null) throw new Error(`Step "${step}" has a result already.`)
+  if (!('inline' in result) && result.blob === undefined) throw new Error('A result needs its payload.')
+  record.result = { attempt, at: draft.decider.at, payload: result as never }
+  closeOpenAttempts(draft, step, 'superseded', `Attempt ${attempt} gave the result first.`)
+  if (charge) writeCharge(draft, step, charge, attempt)
+}
+
+const writeCharge = (draft: Draft, key: string, owed: { amount: string; currency: string }, attempt: number | null) => {
+  if (draft.doc.charges[key]) return
+  draft.doc.charges[key] = { ...owed, at: draft.decider.at, attempt, ...(draft.doc.simulated && { simulated: true }) }
+  draft.touchedCharges.add(key)
+  addFact(draft, 'CHARGE_WRITTEN', { key, ...owed, attempt })
+}
+
+const chargeRecord = (draft: Draft) => {
+  const { price } = draft.compiled.definition
+  if (price) writeCharge(draft, 'record', { amount: price.fixed, currency: price.currency }, null)
+}
+
+const keepLate = ({ draft, event, step }: Applied, place: 'discarded' | 'candidate') => {
+  const { attempt, generation, result } = event as CallSucceeded
+  const record = editStep(draft, step)
+  if (place === 'candidate' && record.candidate === null && record.result === null)
+    record.candidate = { attempt, at: draft.decider.at, payload: result as never }
+  else record.discarded.push({ attempt, generation, at: draft.decider.at, payload: result, reason: 'late' })
+}
+
+const settle = ({ draft, event, status }: Applied) => {
+  const { doc, decider } = draft
+  doc.status = status as SettledStatus
+  doc.settledAt = decider.at
+  for (const name of Object.keys(doc.steps))
+    closeOpenAttempts(draft, name, 'settled', `The record was settled as ${status}.`)
+  if (status === 'completed') chargeRecord(draft)
+  doc.reason = status === 'completed' ? null : reasonFor(draft, event)
+  addFact(draft, 'RECORD_SETTLED', { status })
+}
+
+const reasonFor = (draft: Draft, event: RecordEvent): RecordError => {
+  if ('error' in event && event.type !== 'CALL_UNCERTAIN' && event.type !== 'CALL_FAILED') return event.error
+  if (event.type === 'CALL_FAILED' && event.rejects) return event.error
+  if ('reason' in event) return { code: event.type.toLowerCase(), message: event.reason, kind: 'not-executed' }
+  if (draft.doc.reason) return draft.doc.reason
+  return { code: 'settled-by-machine', message: `The machine settled it on ${event.type}.`, kind: 'not-executed' }
+}
+
+const giveUp = ({ draft, step }: Applied) => {
+  const context = contextOf(draft.snapshot)
+  const attempts = draft.doc.steps[step]?.attempts ?? []
+  const last = attempts.at(-1)
+  const tail = last?.error ? ` The last attempt (${last.n}, ${last.provider}) ended with ${last.error.code}.` : ''
+  draft.doc.reason = context.overdue
+    ? {
+        code: 'deadline-passed',
+        message: `Step "${step}" was not done when the record's deadline passed.${tail}`,
+        kind: last?.error?.kind ?? 'not-executed',
+      }
+    : {
+        code: last?.outcome === 'uncertain' ? 'outcome-uncertain' : 'attempts-exhausted',
+        message: `Step "${step}" has no result after ${attempts.length} attempt(s) and may not call again.${tail}`,
+        kind: last?.error?.kind ?? 'unknown',
+      }
+}
+
+const beginGeneration = ({ draft }: Applied) => {
+  const { doc, decider, compiled } = draft
+  const dueAt = new Date(decider.at.getTime() + compiled.deadlineMs)
+  const event = 'xstate.after.deadline.record'
+  doc.status = 'processing'
+  doc.settledAt = null
+  doc.reason = null
+  doc.timers = [...doc.timers.filter(({ id }) => id !== event), { id: event, event, dueAt, guards: 'wait' }]
+  doc.settlesBy = new Date(decider.at.getTime() + compiled.worstCaseMs)
+}
+
+const stepOf = (event: RecordEvent): number => ('attempt' in event ? event.attempt : 0)
+
+/** Exhaustive: a new action breaks the build until it is given a meaning. */
+const writers: Record<DocumentActionName, (applied: Applied) => void> = {
+  enqueue: ({ draft, step }) => {
+    const { provider } = budgetOf(contextOf(draft.snapshot), step)
+    const name = draft.compiled.definition.steps.find((candidate) => candidate.name === step)!.use[provider]!
+    draft.doc.queue = [
+      ...draft.doc.queue.filter((entry) => entry.step !== step),
+      { provider: name, step, readyAt: draft.decider.at },
+    ]
+  },
+  dequeue: ({ draft, step }) => {
+    draft.doc.queue = draft.doc.queue.filter((entry) => entry.step !== step)
+  },
+  openAttempt,
+  closeSucceeded: ({ draft, event, step }) => {
+    const { spend, evidence } = event as CallSucceeded
+    closeAttempt(draft, step, stepOf(event), { outcome: 'succeeded', error: null, spend, evidence })
+  },
+  closeFailed: ({ draft, event, step }) => {
+    const { error, spend, evidence } = event as CallFailed
+    closeAttempt(draft, step, stepOf(event), { outcome: 'failed', error, spend, evidence })
+  },
+  closeNotSent: ({ draft, event, step }) => {
+    const error: RecordError = {
+      code: 'not-sent',
+      message: 'The time to send had passed before the request could leave.',
+      kind: 'not-executed',
+    }
+    closeAttempt(draft, step, stepOf(event), { outcome: 'failed', error, spend: null, evidence: null })
+  },
+  closeUncertain: ({ draft, event, step }) => {
+    const { error, spend, evidence } = event as CallUncertain
+    closeAttempt(draft, step, stepOf(event), { outcome: 'uncertain', error, spend, evidence })
+  },
+  closeLeaseExpired: ({ draft, step }) => {
+    closeAttempt(
+      draft,
+      step,
+      current(draft, step),
+      uncertainBecause('lease-expired', 'No answer was saved before the lease ran out.'),
+    )
+  },
+  closeUnstorable: ({ draft, event, step }) => {
+    const { error, spend, result, attempt, generation } = event as ResultUnstorable
+    closeAttempt(draft, step, attempt, { outcome: 'succeeded', error, spend, evidence: null })
+    if (result)
+      editStep(draft, step).discarded.push({
+        attempt,
+        generation,
+        at: draft.decider.at,
+        payload: result,
+        reason: error.code,
+      })
+  },
+  markPossibleDuplicate: ({ draft, step }) => {
+    const attempt = findAttempt(draft, step, current(draft, step))
+    const cost = attempt && draft.compiled.terms[attempt.provider]?.cost
+    if (attempt && cost === 'paid') attempt.possibleDuplicate = true
+  },
+  recordResult,
+  discardResult: (applied) => keepLate(applied, 'discarded'),
+  keepCandidate: (applied) => keepLate(applied, 'candidate'),
+  giveUp,
+  settle,
+  beginGeneration,
+}
+
+/** Actions at the root carry no step: the event names it. */
+export const writeAction = (
+  draft: Draft,
+  event: RecordEvent,
+  name: DocumentActionName,
+  step: string | null,
+  status: string | null,
+): void => {
+  const named = step ?? ('step' in event ? event.step : '')
+  writers[name]({ draft, event, step: named, status })
+}

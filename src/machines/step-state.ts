@@ -1,0 +1,146 @@
+/**
+ * The statechart of one step. Every pipeline, built or written by hand, is made of these; so each guarantee about
+ * calls is made here once. Guards and actions are named, and implemented in machine-parts.ts.
+ *
+ * M1 `calling` is entered only by ATTEMPT_STARTED, whose action opens the attempt in the same save (P5).
+ * M2 A step with a result never reaches `calling` again (P3): `ready` leaves at once.
+ * M3 The first answer of this generation becomes the result, whichever attempt it comes from, until the step has
+ *    ended; later ones are handled at the root (P4).
+ * M4 Every state but `ready` has a timer of its own; `ready` waits under the record's deadline (P2).
+ */
+export const delayNames = (step: string) => ({
+  lease: `lease of ${step}`,
+  quarantine: `quarantine of ${step}`,
+  backoff: `backoff of ${step}`,
+})
+
+/** Where a step goes: a state name or `#id`, or guarded targets tried in order. */
+export type Target = string | readonly ({ guard?: unknown; target: string } | string)[]
+
+export const SETTLED_IDS = {
+  completed: '#completed',
+  rejected: '#rejected',
+  cancelled: '#cancelled',
+  investigation: '#investigation',
+} as const
+
+const exhaustedWith = (step: string, target: string) => ({ target, actions: { type: 'giveUp', params: { step } } })
+
+const guarded = (type: string, step: string) => ({ type, params: { step } })
+
+/** What follows a certain failure of the current attempt; the order is the policy (I1). */
+const afterFailure = (step: string, exhausted: string) => {
+  const close = [guarded('closeFailed', step), guarded('countFailure', step)]
+  return [
+    { guard: guarded('rejectsInput', step), target: SETTLED_IDS.rejected, actions: close },
+    { guard: guarded('triesAgain', step), target: 'backoff', actions: close },
+    {
+      guard: guarded('fallsBack', step),
+      target: 'ready',
+      actions: [...close, guarded('nextProvider', step)],
+    },
+    { guard: guarded('isCurrentCall', step), target: exhausted, actions: [...close, guarded('giveUp', step)] },
+  ]
+}
+
+const afterNotSent = (step: string, exhausted: string) => {
+  const close = guarded('closeNotSent', step)
+  return [
+    { guard: guarded('sendsAgain', step), target: 'ready', actions: close },
+    { guard: guarded('isCurrentCall', step), target: exhausted, actions: [close, guarded('giveUp', step)] },
+  ]
+}
+
+export type StepStateOptions = {
+  description: string
+  done: Target
+  /** A state name; `investigation` unless the machine handles exhaustion itself. */
+  exhausted: string
+}
+
+export const stepState = (step: string, options: StepStateOptions) => {
+  const delays = delayNames(step)
+  const exhausted = options.exhausted === 'investigation' ? SETTLED_IDS.investigation : `#record.${options.exhausted}`
+  return {
+    description: options.description,
+    initial: 'ready',
+    on: {
+      CALL_SUCCEEDED: {
+        guard: guarded('isFirstAnswer', step),
+        target: '.succeeded',
+        actions: [guarded('closeSucceeded', step), guarded('recordResult', step), guarded('keepResult', step)],
+      },
+      RESULT_UNSTORABLE: {
+        guard: guarded('isFirstAnswer', step),
+        target: SETTLED_IDS.investigation,
+        actions: [guarded('closeUnstorable', step)],
+      },
+    },
+    states: {
+      ready: {
+        description: 'Waits for a free slot at the provider.',
+        entry: guarded('enqueue', step),
+        exit: guarded('dequeue', step),
+        always: [
+          { guard: guarded('hasResult', step), target: 'succeeded' }, // M2
+          { guard: 'isOverdue', ...exhaustedWith(step, exhausted) },
+        ],
+        on: {
+          ATTEMPT_STARTED: {
+            guard: guarded('isNextAttempt', step),
+            target: 'calling',
+            actions: [guarded('openAttempt', step), guarded('countAttempt', step)], // M1
+          },
+        },
+      },
+      calling: {
+        description: 'The intent is saved and a worker calls the provider under a lease.',
+        after: { [delays.lease]: { target: 'uncertain', actions: guarded('closeLeaseExpired', step) } },
+        on: {
+          CALL_FAILED: afterFailure(step, exhausted),
+          CALL_NOT_SENT: afterNotSent(step, exhausted),
+          CALL_UNCERTAIN: {
+            guard: guarded('isCurrentCall', step),
+            target: 'uncertain',
+            actions: guarded('closeUncertain', step),
+          },
+        },
+      },
+      uncertain: {
+        description: 'No answer came: the provider may or may not have done the work. A late answer still counts.',
+        after: {
+          [delays.quarantine]: [
+            {
+              guard: guarded('repeatsUncertain', step),
+              target: 'ready',
+              actions: [guarded('markPossibleDuplicate', step), guarded('countDoubt', step)],
+            },
+            {
+              guard: guarded('fallsBackUncertain', step),
+              target: 'ready',
+              actions: [
+                guarded('markPossibleDuplicate', step),
+                guarded('countDoubt', step),
+                guarded('nextProvider', step),
+              ],
+            },
+            exhaustedWith(step, exhausted),
+          ],
+        },
+        on: { CALL_FAILED: afterFailure(step, exhausted), CALL_NOT_SENT: afterNotSent(step, exhausted) },
+      },
+      backoff: {
+        description: 'A try failed for certain; the next one waits.',
+        always: { guard: 'isOverdue', ...exhaustedWith(step, exhausted) },
+        after: { [delays.backoff]: 'ready' },
+      },
+      succeeded: {
+        type: 'final',
+        description: 'The step has its one authoritative result.',
+        // The delivered event, so that a guard of `onDone` sees the outputs it carries.
+        output: ({ event }: { event: unknown }) => event,
+      },
+    },
+    onDone: options.done,
+  }
+}
