@@ -1,0 +1,271 @@
+/**
+ * The call layer: one call to one provider, and what it means for the record.
+ *
+ * Owns the deadline, the classification of what came back, the check against the step's schema, the price,
+ * the pause before the next try, and the spend that is booked where nobody knows it. Does not own the wire
+ * (adapters), the slot, nor what happens next (the machine).
+ *
+ * - C1 It settles within `deadlineMs` + SETTLE_GRACE_MS whatever the adapter does, and never rejects.
+ * - C2 "No answer" is `uncertain`, never `failed`: only an adapter that says so, or a call that never began, is certain.
+ * - C3 A valid output is never thrown away for the price's sake: an `unless` that throws, or answers neither true
+ *   nor false, means no charge, and `priceRule` in the evidence says so. Failing the call instead would pay the
+ *   provider again for a result that is there, and the rule would throw again; charging would bill in doubt.
+ * - C4 Spend of a paid call that nobody told us (`null`) is the provider's upper bound: a call that cost nothing is
+ *   reported as "0". Only a call that certainly did not run has none.
+ * - C5 Nothing of an output, and no text that an adapter was thrown, gets into an error or the evidence.
+ */
+import type { z } from 'zod'
+import type { Charge, Evidence, FailureKind, RecordError, Spend } from '../machines/record.js'
+import type { Price, ProviderTerms } from '../machines/pipeline.js'
+import type { Clock } from '../worker/contract.js'
+import type { CallAnswer, CallInput, CallRequest, Provider } from './contract.js'
+import { isDecimal, isZeroDecimal } from './decimal.js'
+import { checkOutput } from './output-check.js'
+
+/** How long an adapter may take after the abort to say what it knows (for example: never connected). */
+export const SETTLE_GRACE_MS = 250
+const MESSAGE_LENGTH_MAX = 300
+const EVIDENCE_ENTRIES_MAX = 16
+const EVIDENCE_LENGTH_MAX = 200
+
+export type CallOptions = {
+  schema: z.ZodType
+  price: Price | null
+  /** `tryIndex`: 0 for the first try at this provider in this generation. */
+  retry: { initialMs: number; maxMs: number; tryIndex: number }
+  /** 0 up to 1. */
+  random(): number
+  clock: Clock
+  /** Ends the call early, for example because the worker stops. */
+  signal?: AbortSignal
+}
+
+export type CallResult =
+  | {
+      kind: 'succeeded'
+      output: unknown
+      charge: Pick<Charge, 'amount' | 'currency'> | null
+      spend: Spend | null
+      evidence: Evidence
+    }
+  | {
+      kind: 'failed'
+      error: RecordError
+      retryable: boolean
+      rejects: boolean
+      backoffMs: number
+      spend: Spend | null
+      evidence: Evidence
+    }
+  | { kind: 'uncertain'; error: RecordError; spend: Spend | null; evidence: Evidence }
+
+/** Makes the call and waits for its end. The caller has saved the intent and checked `sendBy` (P5). */
+export async function performCall(provider: Provider, request: CallRequest, options: CallOptions): Promise<CallResult> {
+  const startedMs = options.clock.monotonicMs()
+  const answer = await askInTime(provider, request, options)
+  const evidence = boundEvidence(answer.evidence)
+  evidence['durationMs'] = Math.round(options.clock.monotonicMs() - startedMs)
+
+  if (answer.kind === 'succeeded') return succeed(provider.terms, request, options, answer, evidence)
+  const error = errorOf(answer.kind, answer.code, answer.message, request.attempt)
+  if (answer.kind === 'unknown') return { kind: 'uncertain', error, spend: upperBound(provider.terms), evidence }
+  return fail(provider.terms, options, answer, error, evidence)
+}
+
+type Succeeded = Extract<CallAnswer, { kind: 'succeeded' }>
+type Certain = Exclude<CallAnswer, { kind: 'succeeded' | 'unknown' }>
+
+function succeed(
+  terms: ProviderTerms,
+  request: CallRequest,
+  options: CallOptions,
+  answer: Succeeded,
+  evidence: Evidence,
+): CallResult {
+  const check = checkOutput(options.schema, answer.output)
+  if (!check.ok) {
+    const { code, message } = check
+    const error = errorOf('partial', code, message, request.attempt)
+    // Another try may fit: models answer differently each time. A schema that throws will throw again.
+    const retryable = code === 'output-schema'
+    return fail(terms, options, { kind: 'partial', code, message, retryable, spend: answer.spend }, error, evidence)
+  }
+  const decided = decideCharge(options.price, check.output)
+  if (decided.trouble !== null) evidence['priceRule'] = decided.trouble
+  return {
+    kind: 'succeeded',
+    output: check.output,
+    charge: decided.charge,
+    spend: spendOf(terms, answer.spend, evidence),
+    evidence,
+  }
+}
+
+function fail(
+  terms: ProviderTerms,
+  options: CallOptions,
+  answer: Certain,
+  error: RecordError,
+  evidence: Evidence,
+): CallResult {
+  const rejects = answer.rejects === true
+  const retryable = answer.retryable === true && !rejects
+  return {
+    kind: 'failed',
+    error,
+    retryable,
+    rejects,
+    backoffMs: retryable ? drawBackoffMs(options, answer.retryAfterMs) : 0,
+    spend: answer.kind === 'not-executed' ? null : spendOf(terms, answer.spend, evidence),
+    evidence,
+  }
+}
+
+/** The adapter's answer, or `unknown` when it has none in time. Never rejects. */
+async function askInTime(provider: Provider, request: CallRequest, options: CallOptions): Promise<CallAnswer> {
+  const { clock, signal } = options
+  if (signal?.aborted) {
+    return {
+      kind: 'not-executed',
+      code: 'call-stopped',
+      message: 'The worker stopped before the call.',
+      retryable: true,
+    }
+  }
+  const abort = new AbortController()
+  const answered = ask(provider, request, abort.signal)
+
+  const deadline = new AbortController()
+  const stop = () => deadline.abort()
+  signal?.addEventListener('abort', stop, { once: true })
+  const inTime = await Promise.race([answered, clock.sleep(request.deadlineMs, deadline.signal)])
+  signal?.removeEventListener('abort', stop)
+  deadline.abort()
+  if (inTime !== undefined) return inTime
+
+  abort.abort()
+  const grace = new AbortController()
+  const late = await Promise.race([answered, clock.sleep(SETTLE_GRACE_MS, grace.signal)])
+  grace.abort()
+  if (late !== undefined && late.kind !== 'unknown') return late
+  const noAnswer = signal?.aborted
+    ? { code: 'call-stopped', message: 'The worker stopped while the call ran.' }
+    : { code: 'deadline-exceeded', message: `No answer within ${request.deadlineMs} ms.` }
+  return { ...late, kind: 'unknown', ...noAnswer }
+}
+
+const ANSWER_KINDS: ReadonlySet<unknown> = new Set<CallAnswer['kind']>([
+  'succeeded',
+  'not-executed',
+  'executed',
+  'partial',
+  'unknown',
+])
+
+async function ask(provider: Provider, request: CallRequest, signal: AbortSignal): Promise<CallAnswer> {
+  const input = watchInput(request.input)
+  try {
+    const answer: CallAnswer | null | undefined = await provider.call({ ...request, input: input.watched }, signal)
+    if (ANSWER_KINDS.has(answer?.kind)) return answer
+    return {
+      kind: 'unknown',
+      code: 'bad-answer',
+      message: 'The provider adapter answered with none of the known kinds.',
+    }
+  } catch (error) {
+    if (input.failedWith(error)) {
+      const message = 'The input could not be read, so nothing was sent.'
+      return { kind: 'not-executed', code: 'input-unavailable', message, retryable: true }
+    }
+    return { kind: 'unknown', code: 'adapter-threw', message: `The provider adapter threw ${nameOf(error)}.` }
+  }
+}
+
+/** An adapter that passes on the input's own failure has sent nothing: the only throw that is certain. */
+function watchInput(input: CallInput): { watched: CallInput; failedWith(error: unknown): boolean } {
+  const failures = new Set<unknown>()
+  const watch = async <T>(read: () => Promise<T>): Promise<T> => {
+    try {
+      return await read()
+    } catch (error) {
+      failures.add(error)
+      throw error
+    }
+  }
+  const { mediaType, fileName, bytesTotal } = input
+  return {
+    watched: {
+      mediaType,
+      fileName,
+      bytesTotal,
+      bytes: () => watch(() => input.bytes()),
+      json: () => watch(() => input.json()),
+    },
+    failedWith: (error) => failures.has(error),
+  }
+}
+
+/** Full jitter; after Retry-After it is added, so that all who were told the same second do not return in it. */
+function drawBackoffMs({ retry, random }: CallOptions, retryAfterMs: number | undefined): number {
+  const windowMs = Math.min(retry.maxMs, retry.initialMs * 2 ** Math.min(retry.tryIndex, 30))
+  const toldMs = retryAfterMs !== undefined && retryAfterMs > 0 ? retryAfterMs : 0
+  return Math.min(retry.maxMs, Math.round(toldMs + random() * windowMs))
+}
+
+/** `never` is the price's own type for the output: the builder has tied it to the schema that was just passed. */
+function decideCharge(
+  price: Price | null,
+  output: unknown,
+): { charge: Pick<Charge, 'amount' | 'currency'> | null; trouble: string | null } {
+  if (price === null || isZeroDecimal(price.fixed)) return { charge: null, trouble: null }
+  if (price.unless !== undefined) {
+    let free: unknown
+    try {
+      free = price.unless(output as never)
+    } catch {
+      return { charge: null, trouble: 'threw' }
+    }
+    if (typeof free !== 'boolean') return { charge: null, trouble: `answered ${free === null ? 'null' : typeof free}` }
+    if (free) return { charge: null, trouble: null }
+  }
+  return { charge: { amount: price.fixed, currency: price.currency }, trouble: null }
+}
+
+const SPEND_BASES: ReadonlySet<unknown> = new Set<Spend['basis']>(['reported', 'estimated', 'upper-bound'])
+
+function spendOf(terms: ProviderTerms, told: Spend | null | undefined, evidence: Evidence): Spend | null {
+  if (told === null || told === undefined) return upperBound(terms)
+  if (isDecimal(told.amount) && /^[A-Z]{3}$/.test(told.currency) && SPEND_BASES.has(told.basis)) {
+    return { amount: told.amount, currency: told.currency, basis: told.basis }
+  }
+  evidence['spendRule'] = 'answered no valid spend'
+  return upperBound(terms)
+}
+
+function upperBound({ cost, spendMax }: ProviderTerms): Spend | null {
+  return cost === 'paid' && spendMax !== null ? { ...spendMax, basis: 'upper-bound' } : null
+}
+
+function errorOf(kind: FailureKind, code: unknown, message: unknown, attempt: number): RecordError {
+  return {
+    code: typeof code === 'string' && /^[a-z0-9-]{1,60}$/.test(code) ? code : 'unnamed',
+    message: typeof message === 'string' ? message.slice(0, MESSAGE_LENGTH_MAX) : '',
+    kind,
+    attempt,
+  }
+}
+
+/** Bounded, because it is kept with every attempt and in the history. */
+function boundEvidence(evidence: Evidence | null | undefined): Evidence {
+  const bounded: Evidence = {}
+  for (const [name, value] of Object.entries(evidence ?? {}).slice(0, EVIDENCE_ENTRIES_MAX)) {
+    if (!/^[a-zA-Z][a-zA-Z0-9]{0,39}$/.test(name)) continue
+    if (typeof value === 'string') bounded[name] = value.slice(0, EVIDENCE_LENGTH_MAX)
+    else if (value === null || typeof value === 'boolean' || Number.isFinite(value)) bounded[name] = value
+  }
+  return bounded
+}
+
+/** An error's class, never its message: that may quote the content. */
+const nameOf = (error: unknown): string =>
+  error instanceof Error && /^[A-Za-z]{1,40}$/.test(error.name) ? error.name : 'something that is no Error'
