@@ -1,0 +1,89 @@
+/**
+ * The provider that reads documents in this process's own threads: free, blind (running it again is harmless).
+ *
+ * 1. One thread per slot, started with the first call that needs it. No download, at no time.
+ * 2. The answer to an abort is certain: the thread is gone, and nothing of the call is left.
+ * 3. A file that can never be read rejects the record; a message says what is wrong with the file.
+ */
+import type { CallAnswer, CallRequest, Provider, ProviderFactory } from '../contract.js'
+import type { ReaderAnswer, ReaderJob, ReaderSettings } from './reader-jobs.js'
+import { createThreadPool, ThreadFailure, type ThreadPool } from './thread-pool.js'
+
+export type TesseractOptions = {
+  /** Documents read at once, each in its own thread of about 200 MB. */
+  slots?: number
+  /** Larger inputs are refused, in bytes. */
+  inputBytesMax?: number
+  /** An installed `@tesseract.js-data/<language>`. */
+  language?: string
+}
+
+const SLOTS = 2
+const INPUT_BYTES_MAX = 32 * 1024 * 1024
+/** An ended thread stops within this, in ms: the picture that is being decoded is waited for. */
+const LONGEST_RUN_MS = 20_000
+
+export function tesseract(options: TesseractOptions = {}): ProviderFactory {
+  const { slots = SLOTS, inputBytesMax = INPUT_BYTES_MAX, language = 'eng' } = options
+  const terms: ProviderFactory['terms'] = (name) => ({
+    name,
+    recovery: 'blind',
+    cost: 'free',
+    longestRunMs: LONGEST_RUN_MS,
+    keyTtlMs: 0,
+    spendMax: null,
+  })
+  const create = (name: string): Provider => {
+    const entry = new URL('./reader-thread.js', import.meta.url)
+    const settings: ReaderSettings = { language }
+    const pool = createThreadPool<ReaderJob, ReaderAnswer>(entry, settings, slots)
+    return {
+      terms: terms(name),
+      slots,
+      call: (request, signal) => call(pool, inputBytesMax, request, signal),
+      close: () => pool.close(),
+    }
+  }
+  return { terms, slots, create }
+}
+
+async function call(
+  pool: ThreadPool<ReaderJob, ReaderAnswer>,
+  inputBytesMax: number,
+  { input }: CallRequest,
+  signal: AbortSignal,
+): Promise<CallAnswer> {
+  const rejects = { retryable: false, rejects: true, spend: null } as const
+  if (input.bytesTotal > inputBytesMax) {
+    const message = `The input has ${input.bytesTotal} bytes, at most ${inputBytesMax} are read.`
+    return { kind: 'executed', code: 'input-too-large', message, ...rejects }
+  }
+  const bytes = await input.bytes().catch(() => null)
+  if (bytes === null) {
+    return {
+      kind: 'not-executed',
+      code: 'input-unavailable',
+      message: 'The input could not be loaded.',
+      retryable: true,
+    }
+  }
+  const startedAt = performance.now()
+  try {
+    // Sharp's native library must be loaded by the main thread first, or it is unloaded under a thread that ends.
+    await import('sharp')
+    const answer = await pool.run({ bytes }, signal)
+    if ('refused' in answer) return { kind: 'executed', ...answer.refused, ...rejects }
+    const evidence = { pages: answer.read.pages.length, durationMs: Math.round(performance.now() - startedAt) }
+    return { kind: 'succeeded', output: answer.read, spend: null, evidence }
+  } catch (error) {
+    return failure(error)
+  }
+}
+
+/** Shared by the providers that work in threads of this process: nothing outlives a failed call. */
+export function failure(error: unknown): CallAnswer {
+  if (!(error instanceof ThreadFailure)) throw error
+  const { code, message } = error
+  if (code === 'busy' || code === 'closed') return { kind: 'not-executed', code, message, retryable: true }
+  return { kind: 'executed', code, message, retryable: true, spend: null }
+}
