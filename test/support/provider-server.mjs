@@ -123,7 +123,7 @@ function control(res, body) {
     byKey.clear()
     firstAnswers.clear()
   }
-  if (order.release) for (const release of [...hanging]) release()
+  if (order.release) hanging.forEach((release) => release())
   if (order.idempotent !== undefined) idempotent = order.idempotent
   if (order.mode !== undefined) {
     if (modes[order.mode] === undefined) return sendJson(res, 400, `{"error":"no such mode"}`)
