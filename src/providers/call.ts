@@ -1,25 +1,20 @@
 /**
  * The call layer: one call to one provider, and what it means for the record.
  *
- * Owns the deadline, the classification of what came back, the check against the step's schema, the price,
- * the pause before the next try, and the spend that is booked where nobody knows it. Does not own the wire
- * (adapters), the slot, nor what happens next (the machine).
+ * Owns the deadline, the classification of what came back and the pause before the next try. Charge and spend are
+ * decided in call-money.ts, the schema in output-check.ts. Does not own the wire (adapters), the slot, nor what
+ * happens next (the machine).
  *
  * - C1 It settles within `deadlineMs` + SETTLE_GRACE_MS whatever the adapter does, and never rejects.
  * - C2 "No answer" is `uncertain`, never `failed`: only an adapter that says so, or a call that never began, is certain.
- * - C3 A valid output is never thrown away for the price's sake: an `unless` that throws, or answers neither true
- *   nor false, means no charge, and `priceRule` in the evidence says so. Failing the call instead would pay the
- *   provider again for a result that is there, and the rule would throw again; charging would bill in doubt.
- * - C4 Spend of a paid call that nobody told us (`null`) is the provider's upper bound: a call that cost nothing is
- *   reported as "0". Only a call that certainly did not run has none.
- * - C5 Nothing of an output, and no text that an adapter was thrown, gets into an error or the evidence.
+ * - C3 Nothing of an output, and no text that an adapter was thrown, gets into an error or the evidence.
  */
 import type { z } from 'zod'
 import type { Charge, Evidence, FailureKind, RecordError, Spend } from '../machines/record.js'
 import type { Price, ProviderTerms } from '../machines/pipeline.js'
 import type { Clock } from '../worker/contract.js'
 import type { CallAnswer, CallInput, CallRequest, Provider } from './contract.js'
-import { isDecimal, isZeroDecimal } from './decimal.js'
+import { decideCharge, spendOf, upperBound } from './call-money.js'
 import { checkOutput } from './output-check.js'
 
 /** How long an adapter may take after the abort to say what it knows (for example: never connected). */
@@ -210,40 +205,6 @@ function drawBackoffMs({ retry, random }: CallOptions, retryAfterMs: number | un
   const windowMs = Math.min(retry.maxMs, retry.initialMs * 2 ** Math.min(retry.tryIndex, 30))
   const toldMs = retryAfterMs !== undefined && retryAfterMs > 0 ? retryAfterMs : 0
   return Math.min(retry.maxMs, Math.round(toldMs + random() * windowMs))
-}
-
-/** `never` is the price's own type for the output: the builder has tied it to the schema that was just passed. */
-function decideCharge(
-  price: Price | null,
-  output: unknown,
-): { charge: Pick<Charge, 'amount' | 'currency'> | null; trouble: string | null } {
-  if (price === null || isZeroDecimal(price.fixed)) return { charge: null, trouble: null }
-  if (price.unless !== undefined) {
-    let free: unknown
-    try {
-      free = price.unless(output as never)
-    } catch {
-      return { charge: null, trouble: 'threw' }
-    }
-    if (typeof free !== 'boolean') return { charge: null, trouble: `answered ${free === null ? 'null' : typeof free}` }
-    if (free) return { charge: null, trouble: null }
-  }
-  return { charge: { amount: price.fixed, currency: price.currency }, trouble: null }
-}
-
-const SPEND_BASES: ReadonlySet<unknown> = new Set<Spend['basis']>(['reported', 'estimated', 'upper-bound'])
-
-function spendOf(terms: ProviderTerms, told: Spend | null | undefined, evidence: Evidence): Spend | null {
-  if (told === null || told === undefined) return upperBound(terms)
-  if (isDecimal(told.amount) && /^[A-Z]{3}$/.test(told.currency) && SPEND_BASES.has(told.basis)) {
-    return { amount: told.amount, currency: told.currency, basis: told.basis }
-  }
-  evidence['spendRule'] = 'answered no valid spend'
-  return upperBound(terms)
-}
-
-function upperBound({ cost, spendMax }: ProviderTerms): Spend | null {
-  return cost === 'paid' && spendMax !== null ? { ...spendMax, basis: 'upper-bound' } : null
 }
 
 function errorOf(kind: FailureKind, code: unknown, message: unknown, attempt: number): RecordError {

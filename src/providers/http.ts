@@ -68,20 +68,18 @@ function createHttpProvider(name: string, settings: HttpSettings, secret: (name:
 /** Names lower-case, so that a header that the config gives replaces ours and is never sent twice. */
 function resolveHeaders(name: string, settings: HttpSettings, secret: (name: string) => string): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { accept: 'application/json', 'accept-encoding': 'identity' }
-  const put = (header: string, value: string, from: string): void => {
+  const put = (header: string, value: string, what: string, prefix = ''): void => {
     if (!/^[\x20-\x7e]{1,8192}$/.test(value)) {
-      throw new TypeError(
-        `Provider ${name}: ${from} is empty or holds more than visible ASCII, so ${header} can't be sent.`,
-      )
+      throw new TypeError(`Provider ${name} can't send ${header}: ${what} is empty or holds more than visible ASCII.`)
     }
-    headers[header.toLowerCase()] = value
+    headers[header.toLowerCase()] = prefix + value
   }
   for (const [header, value] of Object.entries(settings.headers)) {
     if (isSecret(value)) put(header, secret(value.secret), `the secret ${value.secret}`)
-    else put(header, value, 'the header')
+    else put(header, value, 'its value')
   }
   const { apiKey } = settings
-  if (apiKey !== undefined) put('authorization', `Bearer ${secret(apiKey.secret)}`, `the secret ${apiKey.secret}`)
+  if (apiKey !== undefined) put('authorization', secret(apiKey.secret), `the secret ${apiKey.secret}`, 'Bearer ')
   return headers
 }
 

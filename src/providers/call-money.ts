@@ -1,0 +1,48 @@
+/**
+ * The money of one call: what the customer owes for its output, and what the provider bills us for it.
+ *
+ * - Y1 A valid output is never thrown away for the price's sake: an `unless` that throws, or answers neither true
+ *   nor false, means no charge, and `priceRule` in the evidence says so. Failing the call instead would pay the
+ *   provider again for a result that is there, and the rule would throw again; charging would bill in doubt.
+ * - Y2 Spend of a paid call that nobody told us (`null`) is the provider's upper bound: a call that cost nothing is
+ *   reported as "0". Only a call that certainly did not run has none.
+ */
+import type { Charge, Evidence, Spend } from '../machines/record.js'
+import type { Price, ProviderTerms } from '../machines/pipeline.js'
+import { isDecimal, isZeroDecimal } from './decimal.js'
+
+/** `never` is the price's own type for the output: the builder has tied it to the schema that was just passed. */
+export function decideCharge(
+  price: Price | null,
+  output: unknown,
+): { charge: Pick<Charge, 'amount' | 'currency'> | null; trouble: string | null } {
+  if (price === null) return { charge: null, trouble: null }
+  if (!isDecimal(price.fixed)) return { charge: null, trouble: 'names no valid amount' }
+  if (isZeroDecimal(price.fixed)) return { charge: null, trouble: null }
+  if (price.unless !== undefined) {
+    let free: unknown
+    try {
+      free = price.unless(output as never)
+    } catch {
+      return { charge: null, trouble: 'threw' }
+    }
+    if (typeof free !== 'boolean') return { charge: null, trouble: `answered ${free === null ? 'null' : typeof free}` }
+    if (free) return { charge: null, trouble: null }
+  }
+  return { charge: { amount: price.fixed, currency: price.currency }, trouble: null }
+}
+
+const SPEND_BASES: ReadonlySet<unknown> = new Set<Spend['basis']>(['reported', 'estimated', 'upper-bound'])
+
+export function spendOf(terms: ProviderTerms, told: Spend | null | undefined, evidence: Evidence): Spend | null {
+  if (told === null || told === undefined) return upperBound(terms)
+  if (isDecimal(told.amount) && /^[A-Z]{3}$/.test(told.currency) && SPEND_BASES.has(told.basis)) {
+    return { amount: told.amount, currency: told.currency, basis: told.basis }
+  }
+  evidence['spendRule'] = 'answered no valid spend'
+  return upperBound(terms)
+}
+
+export function upperBound({ cost, spendMax }: ProviderTerms): Spend | null {
+  return cost === 'paid' && spendMax !== null ? { ...spendMax, basis: 'upper-bound' } : null
+}
