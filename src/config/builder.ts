@@ -1,0 +1,197 @@
+/**
+ * How a pipeline is written: a chained builder, because an object literal cannot type a step from its siblings.
+ * Every step's `request` sees the outputs of the steps before it, with the types their schemas give; a misspelt step
+ * or provider name does not compile. Nothing is checked here beyond types: `compilePipeline` reports all problems.
+ */
+import type { z } from 'zod'
+import type { OnUncertain, PipelineDefinition, Price, StepDefinition } from '../machines/pipeline.js'
+import type { OwnChart } from '../machines/record-machine.js'
+import { stepState } from '../machines/step-state.js'
+import type { ProviderFactory } from '../providers/contract.js'
+import type { Duration } from '../providers/durations.js'
+import { parseDuration } from '../providers/durations.js'
+
+type Outputs = { [step: string]: unknown }
+// oxlint-disable-next-line typescript/no-empty-object-type -- the outputs before the first step: no names at all
+type NoOutputs = {}
+
+export type PipelineOptions = {
+  /** Raise it when a function (`request`, a guard, a price rule) changes its meaning. */
+  revision: number
+  description?: string
+  /** Media types; `image/*` allowed. */
+  accepts: readonly string[]
+  /** Bounds all queueing; the steps' own limits come on top. Default 1 h. */
+  maxWait?: Duration
+  inputBytesMax?: number
+  /** Charged once when the record completes. */
+  price?: { fixed: string; currency: string }
+  /** Parts of each lease: how long an intent may wait to be sent (5 s), what a database failover may take (10 s). */
+  lease?: { sendWithin?: Duration; failover?: Duration }
+}
+
+export type StepOptions<P extends string, O, S extends z.ZodType> = {
+  description?: string
+  /** Providers in fallback order. */
+  use: readonly [P, ...P[]]
+  /** Builds the provider's request from earlier outputs. Must be deterministic: a repeat sends the same bytes. */
+  request?: (outputs: O) => unknown
+  output: S
+  deadline: Duration
+  /** Per provider and generation. Default 3. */
+  attempts?: number
+  backoff?: { initial?: Duration; max?: Duration }
+  /** A paid provider that can't be asked needs it stated. */
+  onUncertain?: OnUncertain
+  price?: { fixed: string; currency: string; unless?: (output: z.output<S>) => boolean }
+  /** For paid blind providers: may the intent be saved together with the previous result? Default no. */
+  fuse?: boolean
+}
+
+/** A pipeline as a config lists it. */
+export type PipelineSource = { definition: PipelineDefinition; own?: OwnChart }
+
+export type StepChain<P extends string, O extends Outputs> = {
+  step<N extends string, S extends z.ZodType>(
+    name: N extends keyof O ? never : N,
+    options: StepOptions<P, O, S>,
+  ): StepChain<P, O & { [name in N]: z.output<S> }>
+  readonly steps: readonly StepDefinition[]
+}
+
+export type PipelineBuilder<P extends string, O extends Outputs> = PipelineSource & {
+  step<N extends string, S extends z.ZodType>(
+    name: N extends keyof O ? never : N,
+    options: StepOptions<P, O, S>,
+  ): PipelineBuilder<P, O & { [name in N]: z.output<S> }>
+}
+
+const defineStep = (name: string, options: StepOptions<string, never, z.ZodType>): StepDefinition => {
+  const of = (what: string) => `The ${what} of step "${name}"`
+  return {
+    name,
+    description: options.description ?? `Runs ${name} at ${options.use.join(', then ')}.`,
+    use: options.use,
+    deadlineMs: parseDuration(options.deadline, of('deadline')),
+    attempts: options.attempts ?? 3,
+    backoff: {
+      initialMs: parseDuration(options.backoff?.initial ?? '500ms', of('initial backoff')),
+      maxMs: parseDuration(options.backoff?.max ?? '30s', of('longest backoff')),
+    },
+    output: options.output,
+    request: (options.request as StepDefinition['request']) ?? null,
+    onUncertain: options.onUncertain ?? null,
+    price: (options.price as Price | undefined) ?? null,
+    fuse: options.fuse ?? false,
+  }
+}
+
+const definePipeline = (
+  name: string,
+  options: PipelineOptions,
+  steps: readonly StepDefinition[],
+): PipelineDefinition => ({
+  name,
+  revision: options.revision,
+  description: options.description ?? `The pipeline ${name}.`,
+  accepts: options.accepts,
+  maxWaitMs: parseDuration(options.maxWait ?? '1h', `The maxWait of pipeline "${name}"`),
+  lease: {
+    sendWithinMs: parseDuration(options.lease?.sendWithin ?? '5s', `The lease.sendWithin of pipeline "${name}"`),
+    failoverMs: parseDuration(options.lease?.failover ?? '10s', `The lease.failover of pipeline "${name}"`),
+  },
+  inputBytesMax: options.inputBytesMax ?? 64 * 1024 * 1024,
+  steps,
+  price: options.price ?? null,
+})
+
+const pipelineOf = <P extends string, O extends Outputs>(
+  name: string,
+  options: PipelineOptions,
+  steps: readonly StepDefinition[],
+): PipelineBuilder<P, O> => ({
+  definition: definePipeline(name, options, steps),
+  step: (step, stepOptions) => pipelineOf(name, options, [...steps, defineStep(step, stepOptions as never)]),
+})
+
+const chainOf = <P extends string, O extends Outputs>(steps: readonly StepDefinition[]): StepChain<P, O> => ({
+  steps,
+  step: (name, options) => chainOf([...steps, defineStep(name, options as never)]),
+})
+
+/** Guards of a hand-written machine see the outputs known so far and, for custom events, their data. */
+export type OwnGuard<O> = (outputs: Partial<O>, data: unknown) => boolean
+
+export type Branch<G extends string> = string | { guard: G; target: string } | { target: string }
+
+export type MachineAuthor<O extends Outputs> = {
+  /** The state of one step: goes to `done` with its result, to `exhausted` (default investigation) without. */
+  step(
+    name: keyof O & string,
+    targets: { done: Branch<string> | readonly Branch<string>[]; exhausted?: string },
+  ): unknown
+  /** The four ends, to be spread into `states`. */
+  readonly settled: { completed: object; rejected: object; cancelled: object; investigation: object }
+  setup<G extends string = never, D extends string = never>(parts: {
+    guards?: { [name in G]: OwnGuard<O> }
+    delays?: { [name in D]: Duration }
+  }): { createMachine(chart: { initial: string; states: { [name: string]: unknown } }): PipelineSource }
+}
+
+const settledNames = { completed: {}, rejected: {}, cancelled: {}, investigation: {} }
+
+const authorOf = <O extends Outputs>(definition: PipelineDefinition): MachineAuthor<O> => ({
+  step: (name, { done, exhausted }) => {
+    const step = definition.steps.find((candidate) => candidate.name === name)
+    if (!step) throw new TypeError(`Machine "${definition.name}" has no step "${name}".`)
+    return stepState(name, {
+      description: step.description,
+      done: done as never,
+      exhausted: exhausted ?? 'investigation',
+    })
+  },
+  settled: settledNames,
+  setup: ({ guards, delays }) => ({
+    createMachine: ({ initial, states }) => {
+      const delaysMs = Object.entries(delays ?? {}).map(
+        ([name, value]) => [name, parseDuration(value, `The delay "${name}" of machine "${definition.name}"`)] as const,
+      )
+      const own = {
+        initial,
+        states,
+        guards: (guards ?? {}) as OwnChart['guards'],
+        delaysMs: Object.fromEntries(delaysMs),
+      }
+      return { definition, own }
+    },
+  }),
+})
+
+export type MachineOptions<P extends string, O extends Outputs> = PipelineOptions & {
+  /** `(s) => s.step('read', …).step('sort', …)`: a chain, so that each request is typed by the steps before it. */
+  steps: (chain: StepChain<P, NoOutputs>) => StepChain<P, O>
+}
+
+export type EndstateConfig = {
+  providers: { [name: string]: ProviderFactory }
+  pipelines: readonly PipelineSource[]
+  /** Sources that may publish to their own ingest stream over NATS. Default: `local`. */
+  sources: readonly string[]
+}
+
+export type Endstate<P extends string> = {
+  pipeline(name: string, options: PipelineOptions): PipelineBuilder<P, NoOutputs>
+  machine<O extends Outputs>(name: string, options: MachineOptions<P, O>): MachineAuthor<O>
+  config(parts: { pipelines: readonly PipelineSource[]; sources?: readonly string[] }): EndstateConfig
+}
+
+/**
+ * Starts a config: names the providers, then `pipeline`, `machine` and `config` are typed by them.
+ *
+ * Throws TypeError or RangeError for a duration that is none.
+ */
+export const endstate = <P extends string>(parts: { providers: { [name in P]: ProviderFactory } }): Endstate<P> => ({
+  pipeline: (name, options) => pipelineOf(name, options, []),
+  machine: (name, options) => authorOf(definePipeline(name, options, options.steps(chainOf([])).steps)),
+  config: ({ pipelines, sources }) => ({ providers: parts.providers, pipelines, sources: sources ?? ['local'] }),
+})

@@ -1,0 +1,234 @@
+/**
+ * Walks every state a record machine can reach when providers, people and clocks are an adversary: every answer in
+ * every state, every pending timer at any moment, both ways of every guard that the pipeline's author wrote.
+ *
+ * The machine itself is run, not a model of it; only the context is projected to what its guards read. Regions of a
+ * parallel state are walked one after the other, because their product explodes and they share nothing but the
+ * deadline.
+ */
+import type { AnyMachineSnapshot, AnyStateMachine, AnyStateNode } from 'xstate'
+import { advance, contextOf, stateLabel, start } from './advance.js'
+import type { Advance } from './advance.js'
+import type { RecordContext, StepBudget } from './budgets.js'
+import type { DeliveredEvent } from './record-machine.js'
+
+export const NODES_MAX = 20_000
+
+export type Edge = { event: string; to: number; restarts: ReadonlySet<string> }
+export type Node = {
+  id: number
+  label: string
+  settled: boolean
+  overdue: boolean
+  /** Event types of the timers that run in this node. */
+  timers: ReadonlySet<string>
+  edges: Edge[]
+}
+
+type Place = { snapshot: AnyMachineSnapshot; timers: ReadonlySet<string> }
+type Oracle = { machine: AnyStateMachine; each(run: () => void): void }
+
+/** Replaces the author's guards by every combination of answers, one run each. */
+const makeOracle = (machine: AnyStateMachine, ownGuards: readonly string[]): Oracle => {
+  let answers: boolean[] = []
+  let asked = 0
+  const ask = () => {
+    if (asked === answers.length) answers.push(false)
+    return answers[asked++]!
+  }
+  const provided = machine.provide({ guards: Object.fromEntries(ownGuards.map((name) => [name, ask])) as never })
+  const each = (run: () => void) => {
+    answers = []
+    do {
+      asked = 0
+      run()
+      answers.length = asked
+      while (answers.at(-1) === true) answers.pop()
+      if (answers.length > 0) answers[answers.length - 1] = true
+    } while (answers.length > 0)
+  }
+  return { machine: provided as AnyStateMachine, each }
+}
+
+const finished: StepBudget = { attempt: 1, tries: 0, provider: 0, failures: 0, doubts: 0, result: 1 }
+
+/** What guards read: a finished step's way to its result does not matter any more, failures only name keys. */
+const project = (context: RecordContext): RecordContext => ({
+  ...context,
+  steps: Object.fromEntries(
+    Object.entries(context.steps).map(([name, budget]) => [
+      name,
+      budget.result > 0 ? finished : { ...budget, failures: 0 },
+    ]),
+  ),
+})
+
+const nodesOf = (snapshot: AnyMachineSnapshot): readonly AnyStateNode[] =>
+  (snapshot as unknown as { _nodes: readonly AnyStateNode[] })._nodes
+
+const isWithin = (node: AnyStateNode, ancestor: AnyStateNode): boolean => {
+  for (let at: AnyStateNode | undefined = node; at; at = at.parent) if (at === ancestor) return true
+  return false
+}
+
+const isDone = (region: AnyStateNode, active: readonly AnyStateNode[]): boolean => {
+  if (region.type === 'final') return true
+  const children = active.filter((node) => node.parent === region)
+  if (region.type === 'parallel') return children.length > 0 && children.every((child) => isDone(child, active))
+  return children.some((child) => child.type === 'final')
+}
+
+/** State nodes that may move now: in each parallel state only the first region that is not done. */
+const movable = (active: readonly AnyStateNode[]): ((node: AnyStateNode) => boolean) => {
+  const frozen = active
+    .filter((node) => node.type === 'parallel')
+    .flatMap((parallel) => {
+      const regions = active.filter((node) => node.parent === parallel)
+      const focus = regions.find((region) => !isDone(region, active))
+      return regions.filter((region) => region !== focus)
+    })
+  return (node) => !frozen.some((region) => isWithin(node, region))
+}
+
+const BUILT_IN_EVENTS = new Set([
+  'ATTEMPT_STARTED',
+  'CALL_SUCCEEDED',
+  'CALL_FAILED',
+  'CALL_UNCERTAIN',
+  'CALL_NOT_SENT',
+  'RESULT_UNSTORABLE',
+  'CANCEL',
+  'RETRY',
+  'WRITE_OFF',
+])
+
+const failure = { code: 'x', message: 'x', kind: 'executed' } as const
+
+/** All that can be said about one step's current or previous attempt. */
+const answersFor = (context: RecordContext, step: string, provider: string): DeliveredEvent[] => {
+  const { attempt } = context.steps[step]!
+  const call = { step, attempt, generation: context.generation }
+  const failed = { ...call, type: 'CALL_FAILED', error: failure, backoffMs: 0, spend: null, evidence: null } as const
+  const result = { sha256: '', bytes: 0 }
+  const success = { type: 'CALL_SUCCEEDED', result, charge: null, spend: null, evidence: null } as const
+  return [
+    { type: 'ATTEMPT_STARTED', ...call, attempt: attempt + 1, provider, requestKey: 'x', sendBy: '' },
+    { ...call, ...success },
+    { ...call, ...success, attempt: attempt - 1 },
+    { ...failed, retryable: true, rejects: false },
+    { ...failed, retryable: false, rejects: false },
+    { ...failed, retryable: false, rejects: true },
+    { ...call, type: 'CALL_UNCERTAIN', error: failure, spend: null, evidence: null },
+    { ...call, type: 'CALL_NOT_SENT' },
+    { ...call, type: 'RESULT_UNSTORABLE', result: null, error: failure, spend: null },
+  ]
+}
+
+const timersAfter = (before: ReadonlySet<string>, fired: string | null, result: Advance) => {
+  const timers = new Set(before)
+  const restarts = new Set<string>()
+  if (fired) timers.delete(fired)
+  for (const action of result.actions) {
+    if (action.kind === 'cancel-timer') timers.delete(action.id)
+    if (action.kind === 'set-timer') {
+      timers.add(action.event)
+      restarts.add(action.event)
+    }
+  }
+  return { timers, restarts }
+}
+
+export type ExploreOptions = {
+  ownGuards: readonly string[]
+  /** Providers of each step, in fallback order. */
+  use: ReadonlyMap<string, readonly string[]>
+}
+
+/** Throws when there are more than NODES_MAX nodes. */
+export const explore = (original: AnyStateMachine, options: ExploreOptions): Node[] => {
+  const { machine, each } = makeOracle(original, options.ownGuards)
+  const nodes: Node[] = []
+  const places: Place[] = []
+  const known = new Map<string, number>()
+  const timerOwner = timerOwners(machine.root)
+
+  const enter = (snapshot: AnyMachineSnapshot, timers: ReadonlySet<string>): number => {
+    const context = project(contextOf(snapshot))
+    const running = context.settled ? new Set<string>() : timers
+    const key = JSON.stringify([snapshot.value, context, [...running].sort()])
+    const found = known.get(key)
+    if (found !== undefined) return found
+    if (nodes.length >= NODES_MAX)
+      throw new Error(`The machine has more than ${NODES_MAX} distinct states; split the pipeline.`)
+    const id = nodes.length
+    const resolved = machine.resolveState({ value: snapshot.value, context, status: snapshot.status } as never)
+    known.set(key, id)
+    nodes.push({
+      id,
+      label: stateLabel(snapshot.value),
+      settled: context.settled,
+      overdue: context.overdue,
+      timers: running,
+      edges: [],
+    })
+    places.push({ snapshot: resolved as AnyMachineSnapshot, timers: running })
+    return id
+  }
+
+  const follow = (from: number, event: DeliveredEvent, fired: string | null) => {
+    const { snapshot, timers } = places[from]!
+    each(() => {
+      const result = advance(machine, snapshot, event)
+      if (!result.changed && fired === null) return
+      const after = timersAfter(timers, fired, result)
+      const to = enter(result.snapshot, after.timers)
+      if (to === from && fired === null && after.restarts.size === 0) return
+      nodes[from]!.edges.push({ event: event.type, to, restarts: after.restarts })
+    })
+  }
+
+  each(() => {
+    const first = start(machine)
+    enter(first.snapshot, timersAfter(new Set(), null, first).timers)
+  })
+  for (let id = 0; id < nodes.length; id += 1) {
+    if (nodes[id]!.settled) continue
+    const { snapshot, timers } = places[id]!
+    const active = nodesOf(snapshot)
+    const mayMove = movable(active)
+    for (const timer of timers) {
+      const owner = timerOwner.get(timer)
+      if (!owner || mayMove(owner)) follow(id, { type: timer } as DeliveredEvent, timer)
+    }
+    for (const event of eventsIn(active, contextOf(snapshot), mayMove, options)) follow(id, event, null)
+  }
+  return nodes
+}
+
+const eventsIn = (
+  active: readonly AnyStateNode[],
+  context: RecordContext,
+  mayMove: (node: AnyStateNode) => boolean,
+  options: ExploreOptions,
+): DeliveredEvent[] => {
+  const events: DeliveredEvent[] = []
+  for (const node of active) {
+    if (!mayMove(node)) continue
+    const use = options.use.get(node.key)
+    const budget = context.steps[node.key]
+    if (use && budget) events.push(...answersFor(context, node.key, use[budget.provider] ?? ''))
+    for (const type of node.ownEvents)
+      if (!BUILT_IN_EVENTS.has(type) && !type.startsWith('xstate.')) events.push({ type } as never)
+  }
+  return events
+}
+
+const timerOwners = (root: AnyStateNode): Map<string, AnyStateNode> => {
+  const owners = new Map<string, AnyStateNode>()
+  const visit = (node: AnyStateNode) => {
+    for (const { eventType } of node.after) owners.set(eventType, node)
+    for (const child of Object.values(node.states)) visit(child)
+  }
+  visit(root)
+  return owners
+}

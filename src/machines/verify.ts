@@ -1,0 +1,144 @@
+/**
+ * Proves P2 on the machine itself: from every reachable state, timers alone lead to a settled state, and no cycle
+ * escapes a timer that does not restart. Computes the worst case in ms over all that an adversary could answer.
+ *
+ * How: for a node and one of its running timers, at most the timer's declared maximum passes until the timer fires, is
+ * cancelled or restarts; what then remains is the worst of the nodes where that can happen. The worst case of a node is
+ * the least such bound over its timers. Starting from "infinite" and repeating until nothing changes yields only bounds
+ * that are well founded; a node that stays infinite is one where an adversary can keep a record for ever.
+ */
+import type { AnyStateMachine, AnyStateNode } from 'xstate'
+import type { Node } from './explore.js'
+import { explore } from './explore.js'
+import type { ExploreOptions } from './explore.js'
+
+/** How late a due timer may be delivered while a majority and one worker are up: sweep, hint, load, save. */
+export const TIMER_SLACK_MS = 5_000
+
+export type StateReport = { state: string; description: string | null; worstCaseMs: number }
+export type Verification =
+  | { ok: true; worstCaseMs: number; nodes: number; states: StateReport[] }
+  | { ok: false; nodes: number; problems: string[] }
+
+type Region = { limitMs: number; exits: number[] }
+
+/** Where the record can be when this timer no longer runs, starting from `from`. */
+const regionOf = (nodes: readonly Node[], from: number, timer: string, limitMs: number): Region => {
+  const inside = new Set([from])
+  const exits = new Set<number>()
+  const queue = [from]
+  for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
+    for (const { event, to, restarts } of nodes[id]!.edges) {
+      const runsOn = event !== timer && !restarts.has(timer) && nodes[to]!.timers.has(timer)
+      if (!runsOn) exits.add(to)
+      else if (!inside.has(to)) {
+        inside.add(to)
+        queue.push(to)
+      }
+    }
+  }
+  return { limitMs, exits: [...exits] }
+}
+
+const solve = (nodes: readonly Node[], maximaMs: ReadonlyMap<string, number>): number[] => {
+  const worst = nodes.map(({ settled }) => (settled ? 0 : Infinity))
+  const regions = nodes.map((node) =>
+    node.settled
+      ? []
+      : [...node.timers].map((timer) =>
+          regionOf(nodes, node.id, timer, (maximaMs.get(timer) ?? Infinity) + TIMER_SLACK_MS),
+        ),
+  )
+  for (let changed = true; changed;) {
+    changed = false
+    for (const [id, candidates] of regions.entries()) {
+      for (const { limitMs, exits } of candidates) {
+        const bound = limitMs + exits.reduce((most, exit) => Math.max(most, worst[exit]!), 0)
+        if (bound < worst[id]!) {
+          worst[id] = bound
+          changed = true
+        }
+      }
+    }
+  }
+  return worst
+}
+
+/** Declared maxima by the event type of each timer; a timer without one is named. */
+export const timerMaxima = (machine: AnyStateMachine, delayMaximaMs: ReadonlyMap<string, number>) => {
+  const byEvent = new Map<string, number>()
+  const undeclared: string[] = []
+  const visit = (node: AnyStateNode) => {
+    for (const { delay, eventType } of node.after) {
+      const max = typeof delay === 'number' ? delay : typeof delay === 'string' ? delayMaximaMs.get(delay) : undefined
+      if (max === undefined || !Number.isFinite(max) || max < 0) undeclared.push(eventType)
+      else byEvent.set(eventType, max)
+    }
+    for (const child of Object.values(node.states)) visit(child)
+  }
+  visit(machine.root)
+  return { byEvent, undeclared }
+}
+
+const forbidden = (machine: AnyStateMachine): string[] => {
+  const problems: string[] = []
+  const visit = (node: AnyStateNode) => {
+    if (node.invoke.length > 0)
+      problems.push(
+        `State "${node.id}" uses invoke, which would call again when a record is loaded; use a step instead.`,
+      )
+    if (node.type === 'history')
+      problems.push(`State "${node.id}" is a history state, which does not survive storage; name its target instead.`)
+    for (const child of Object.values(node.states)) visit(child)
+  }
+  visit(machine.root)
+  return problems
+}
+
+/** Names where an adversary can keep a record: states without a timer first, else a cycle whose timers restart. */
+const explain = (nodes: readonly Node[], worst: readonly number[]): string[] => {
+  const endless = nodes.filter(({ id }) => worst[id] === Infinity)
+  const idle = new Set(endless.filter(({ timers }) => timers.size === 0).map(({ label }) => label))
+  if (idle.size > 0)
+    return [...idle].map(
+      (label) =>
+        `State "${label}" has no timer once the record's deadline has passed: nothing but an answer would ever move it. ` +
+        `Give it "after: { <delay>: <target> }" on a way to a settled state.`,
+    )
+  const cycle = [...new Set(endless.map(({ label }) => label))].sort()
+  return [
+    `The states ${cycle.map((label) => `"${label}"`).join(', ')} form a cycle whose timers restart each time round, so it need never end. ` +
+      `Let one of their timers lead to a settled state, or put the cycle under a parent state with an "after" of its own.`,
+  ]
+}
+
+const describe = (machine: AnyStateMachine, label: string): string | null => {
+  const path = label.split('|')[0]!.split('.')
+  let node: AnyStateNode | undefined = machine.root
+  for (const key of path) node = node?.states[key]
+  return node?.description ?? null
+}
+
+export const verify = (
+  machine: AnyStateMachine,
+  delayMaximaMs: ReadonlyMap<string, number>,
+  options: ExploreOptions,
+): Verification => {
+  const { byEvent, undeclared } = timerMaxima(machine, delayMaximaMs)
+  const problems = [
+    ...forbidden(machine),
+    ...undeclared.map((event) => `Timer "${event}" has no declared maximum; give its delay as a named duration.`),
+  ]
+  if (problems.length > 0) return { ok: false, nodes: 0, problems }
+  const nodes = explore(machine, options)
+  const worst = solve(nodes, byEvent)
+  if (worst.some((ms) => ms === Infinity)) return { ok: false, nodes: nodes.length, problems: explain(nodes, worst) }
+  const states = new Map<string, number>()
+  for (const { id, label } of nodes) states.set(label, Math.max(states.get(label) ?? 0, worst[id]!))
+  const report = [...states].map(([state, worstCaseMs]) => ({
+    state,
+    worstCaseMs,
+    description: describe(machine, state),
+  }))
+  return { ok: true, worstCaseMs: worst[0]!, nodes: nodes.length, states: report }
+}
