@@ -97,30 +97,37 @@ const running = (port: number, process: Process): RunningServer => ({
   stop: () => process.stop(STOP_TIMEOUT_MS),
 })
 
-/** M1 */
+/** M1. A client for each try, because a driver whose first connection fails stays closed. */
 async function becomePrimary(port: number, process: Process, version: string): Promise<void> {
-  const client = new MongoClient(`mongodb://127.0.0.1:${port}/?directConnection=true`, {
-    serverSelectionTimeoutMS: 1_000,
-    connectTimeoutMS: 1_000,
-    timeoutMS: 10_000,
-  })
-  const admin = client.db('admin')
   let problem = 'it does not answer'
   const ready = async (): Promise<boolean> => {
     if (!(await process.isAlive())) throw new Error('it ended at once')
     try {
-      const hello = Hello.parse(await admin.command({ hello: 1 }))
-      if (hello.isWritablePrimary === true) return true
-      await joinAlone(admin, `127.0.0.1:${port}`)
-      problem = 'it does not become primary'
+      return await asAdmin(port, async (admin) => {
+        const hello = Hello.parse(await admin.command({ hello: 1 }))
+        problem = 'it does not become primary'
+        if (hello.isWritablePrimary === true) return true
+        await joinAlone(admin, `127.0.0.1:${port}`)
+        return false
+      })
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error)
+      return false
     }
-    return false
   }
+  if (!(await until(ready, READY_TIMEOUT_MS))) throw new Error(problem)
+  await asAdmin(port, (admin) => raiseCompatibility(admin, version))
+}
+
+async function asAdmin<T>(port: number, use: (admin: Db) => Promise<T>): Promise<T> {
+  const client = new MongoClient(`mongodb://127.0.0.1:${port}/?directConnection=true`, {
+    serverSelectionTimeoutMS: 1_000,
+    connectTimeoutMS: 1_000,
+    socketTimeoutMS: 10_000,
+    maxPoolSize: 1,
+  })
   try {
-    if (!(await until(ready, READY_TIMEOUT_MS))) throw new Error(problem)
-    await raiseCompatibility(admin, version)
+    return await use(client.db('admin'))
   } finally {
     await client.close()
   }
