@@ -23,7 +23,7 @@ export type RunningServer = {
   url: string
   port: number
   pid: number
-  isAlive(): Promise<boolean>
+  isAlive: () => Promise<boolean>
   stop(): Promise<void>
 }
 
@@ -71,22 +71,15 @@ export async function startMongod(options: MongodOptions): Promise<RunningServer
   }
 }
 
-/** The mongod that a killed process left behind on this data, ready for use; null when there is none. */
-export async function adoptMongod(
-  dir: string,
-  pid: number,
-  port: number,
-  version: string,
-): Promise<RunningServer | null> {
-  const process = await findProcess(pid, `--dbpath ${mongodDataPath(dir)} `)
-  if (process === null) return null
-  try {
-    await becomePrimary(port, process, version)
-    return running(port, process)
-  } catch {
-    await process.stop(STOP_TIMEOUT_MS)
-    return null
-  }
+/** The mongod that a killed process left behind on this data; null when there is none. */
+export const findMongodOrphan = (dir: string): Promise<(Process & { port: number }) | null> =>
+  // mongod writes its pid there itself (and empties the file when it ends in order), so no orphan goes unseen.
+  findProcess(join(mongodDataPath(dir), 'mongod.lock'), `--dbpath ${mongodDataPath(dir)} `)
+
+/** Takes an orphan over. Throws when it does not answer. */
+export async function adoptMongod(orphan: Process & { port: number }, version: string): Promise<RunningServer> {
+  await becomePrimary(orphan.port, orphan, version)
+  return running(orphan.port, orphan)
 }
 
 const running = (port: number, process: Process): RunningServer => ({

@@ -30,6 +30,7 @@ export type NatsServerOptions = {
 const Info = z.object({ jetstream: z.boolean().optional() })
 
 export const natsDataPath = (dir: string): string => join(dir, 'nats')
+const pidFileOf = (dir: string) => join(dir, 'nats-server.pid')
 
 export async function startNatsServer(options: NatsServerOptions): Promise<RunningServer> {
   const dataPath = natsDataPath(options.dir)
@@ -37,7 +38,17 @@ export async function startNatsServer(options: NatsServerOptions): Promise<Runni
   await mkdir(dataPath, { recursive: true })
   for (let tries = 1; ; tries++) {
     const port = options.fixedPort && options.port !== undefined ? options.port : await freePort(options.port)
-    const args = ['--store_dir', dataPath, '--addr', '127.0.0.1', '--port', String(port), '--jetstream']
+    const args = [
+      '--store_dir',
+      dataPath,
+      '--addr',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--jetstream',
+      '--pid',
+      pidFileOf(options.dir),
+    ]
     const process = await startProcess(options.binary, [...args, ...(options.args ?? [])], logFile)
     try {
       await becomeReady(port, process)
@@ -54,17 +65,14 @@ export async function startNatsServer(options: NatsServerOptions): Promise<Runni
   }
 }
 
-/** The nats-server that a killed process left behind on this data, ready for use; null when there is none. */
-export async function adoptNatsServer(dir: string, pid: number, port: number): Promise<RunningServer | null> {
-  const process = await findProcess(pid, `--store_dir ${natsDataPath(dir)} `)
-  if (process === null) return null
-  try {
-    await becomeReady(port, process)
-    return running(port, process)
-  } catch {
-    await process.stop(STOP_TIMEOUT_MS)
-    return null
-  }
+/** The nats-server that a killed process left behind on this data; null when there is none. */
+export const findNatsOrphan = (dir: string): Promise<(Process & { port: number }) | null> =>
+  findProcess(pidFileOf(dir), `--store_dir ${natsDataPath(dir)} `)
+
+/** Takes an orphan over. Throws when it does not answer. */
+export async function adoptNatsServer(orphan: Process & { port: number }): Promise<RunningServer> {
+  await becomeReady(orphan.port, orphan)
+  return running(orphan.port, orphan)
 }
 
 const running = (port: number, process: Process): RunningServer => ({

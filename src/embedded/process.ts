@@ -13,12 +13,11 @@ const PS_TIMEOUT_MS = 5_000
 
 export type Process = {
   pid: number
-  isAlive(): Promise<boolean>
+  isAlive: () => Promise<boolean>
   /** SIGTERM, then SIGKILL after `timeoutMs`. Resolves when the process is gone. */
   stop(timeoutMs: number): Promise<void>
 }
 
-/** `mark` is an argument of the command that no other process has, such as the absolute data path. */
 export async function startProcess(command: string, args: string[], logFile: string): Promise<Process> {
   await rotate(logFile)
   const log = openSync(logFile, 'a')
@@ -38,10 +37,18 @@ export async function startProcess(command: string, args: string[], logFile: str
   return { pid, isAlive, stop: (timeoutMs) => end(pid, isAlive, timeoutMs) }
 }
 
-/** The process `pid`, if it runs and its command line contains `mark`; else null. */
-export async function findProcess(pid: number, mark: string): Promise<Process | null> {
+/**
+ * The process that a pid file names, if it still runs and its command line contains `mark`: an argument that no other
+ * process has, such as the data path. `port` is what follows `--port` there.
+ */
+export async function findProcess(pidFile: string, mark: string): Promise<(Process & { port: number }) | null> {
+  const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''))
+  if (!Number.isInteger(pid) || pid <= 0) return null
+  const commandLine = await commandLineOf(pid)
+  if (commandLine === null || !commandLine.includes(mark)) return null
+  const port = Number(/ --port (\d+)/.exec(commandLine)?.[1])
   const isAlive = async () => (await commandLineOf(pid))?.includes(mark) ?? false
-  return (await isAlive()) ? { pid, isAlive, stop: (timeoutMs) => end(pid, isAlive, timeoutMs) } : null
+  return { pid, port, isAlive, stop: (timeoutMs) => end(pid, isAlive, timeoutMs) }
 }
 
 /** Changes when a pid is given to another process. Null when there is no such process. */

@@ -89,7 +89,10 @@ function watch(child: ChildProcessByStdio<null, Readable, Readable>, pid: number
             throw new Error(`${script} ended (${JSON.stringify(ended)})${tail()}`)
           return line
         },
-        { timeoutMs: options.timeoutMs ?? 20_000, what: () => `a line like ${pattern} from ${script}${tail()}` },
+        {
+          timeoutMs: options.timeoutMs ?? 20_000,
+          what: () => `a line like ${String(pattern)} from ${script}${tail()}`,
+        },
       )
       return found
     },
