@@ -8,6 +8,7 @@
  *    the record may be there and need it; garbage collection decides later.
  */
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
+import type { NewRecordFacts } from '../machines/new-record.js'
 import type { RecordDocument, RecordInput } from '../machines/record.js'
 import type { BlobStore, InsertOutcome, RecordWriter } from '../persistence/contract.js'
 import type { Clock, Ids } from '../worker/contract.js'
@@ -16,30 +17,13 @@ import { Refusal, type Accept, type Receipt, type Submission } from './contract.
 import { checkEnvelope } from './submission.js'
 import { storeAway, takeInput } from './take-input.js'
 
-/** What is known about a record when it is accepted; the machine's side of the document is made from it. */
-export type AcceptedFacts = {
-  id: string
-  source: string
-  key: string | null
-  contentHash: string
-  via: string
-  metadata: { [name: string]: string }
-  input: RecordInput
-  at: Date
-  writer: string
-  by: string
-  shard: number
-  outagesUntil: Date
-  simulated: boolean
-}
-
 export type AcceptDeps = {
   pipelines: PipelineSet
   records: Pick<RecordWriter, 'insert'>
   blobs: BlobStore
   clock: Pick<Clock, 'now'>
   ids: Ids
-  makeRecord(pipeline: CompiledPipeline, facts: AcceptedFacts): RecordDocument
+  makeRecord(pipeline: CompiledPipeline, facts: NewRecordFacts): RecordDocument
   /** Publishes RECORD_ACCEPTED. Not awaited: the receipt never waits for the bus. */
   accepted(doc: RecordDocument): void | Promise<void>
 }
@@ -76,7 +60,7 @@ function knownPipeline(pipelines: PipelineSet, name: string): CompiledPipeline {
   )
 }
 
-function factsOf(deps: AcceptDeps, submission: Submission, input: RecordInput): AcceptedFacts {
+function factsOf(deps: AcceptDeps, submission: Submission, input: RecordInput): NewRecordFacts {
   const { source, key, via, metadata, pipeline } = submission
   const id = key === null ? deps.ids.record() : recordIdOf(source, key)
   const at = deps.clock.now()

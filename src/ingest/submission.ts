@@ -50,7 +50,9 @@ export function safeFileName(fileName: string | null): string | null {
   const last = fileName?.split(/[/\\]/).at(-1) ?? ''
   // oxlint-disable-next-line no-control-regex -- control characters are what is removed
   const clean = last.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '').trim()
-  return clean === '' || clean === '.' || clean === '..' ? null : clean.slice(0, FILE_NAME_CHARS_MAX)
+  if (clean === '' || clean === '.' || clean === '..') return null
+  // Through UTF-8 and back: half a character, left by the cut or sent so, becomes U+FFFD.
+  return Buffer.from(clean.slice(0, FILE_NAME_CHARS_MAX)).toString()
 }
 
 function typeName(value: unknown): string {

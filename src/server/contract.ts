@@ -1,0 +1,41 @@
+/**
+ * What the HTTP side needs from the rest of the program. It reads records, hands submissions to accept(), and
+ * decides nothing about either.
+ */
+import type { Context } from 'koa'
+import type { Accept } from '../ingest/contract.js'
+import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
+import type { BlobStore, RecordStore } from '../persistence/contract.js'
+import type { Clock } from '../worker/contract.js'
+
+/** Who is asking. `sees: 'own'` keeps a source to its own records (P12). */
+export type Identity = { source: string; sees: 'own' | 'all' }
+
+/** The part of a pino logger that is used here. Never given a body, a header or a file name. */
+export type Log = {
+  error(facts: { [name: string]: unknown }, message: string): void
+  warn(facts: { [name: string]: unknown }, message: string): void
+}
+
+export type MachineDescription = {
+  /** The chart as XState's JSON. */
+  xstate: unknown
+  /** The chart as a Mermaid state diagram. */
+  mermaid: string
+}
+
+export type ServerDeps = {
+  accept: Accept
+  store: Pick<RecordStore, 'load' | 'list' | 'charges'>
+  blobs: Pick<BlobStore, 'get'>
+  pipelines: PipelineSet
+  describeMachine(pipeline: CompiledPipeline): MachineDescription
+  /** `degraded` names what is away while records still settle, such as `nats`. */
+  readiness(): Promise<{ ok: boolean; degraded: string[] }>
+  /** Resolves when the record may have settled, after `timeoutMs`, or when `signal` aborts. The record is read again. */
+  settled(id: string, options: { signal: AbortSignal; timeoutMs: number }): Promise<void>
+  clock: Clock
+  log: Log
+  /** Throws Problem when nobody may ask in this way. */
+  identify(ctx: Context): Identity | Promise<Identity>
+}
