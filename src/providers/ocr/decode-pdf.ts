@@ -119,3 +119,16 @@ const continues = (last: Word, next: Word): boolean => {
   const gap = next.box.x0 - last.box.x1
   return Math.abs(gap) < height * 0.08 && Math.abs(next.box.y1 - last.box.y1) < height * 0.2
 }
+
+/** A new line begins where the baseline moves or the text goes back to the left. */
+export function linesOf(words: readonly Word[]): Word[][] {
+  const lines: Word[][] = []
+  for (const word of words) {
+    const last = lines.at(-1)?.at(-1)
+    const height = word.box.y1 - word.box.y0
+    const goesOn = last && Math.abs(word.box.y1 - last.box.y1) < height * 0.4 && word.box.x0 >= last.box.x0
+    if (goesOn) lines.at(-1)!.push(word)
+    else lines.push([word])
+  }
+  return lines
+}

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { decodeImage, sniff, type GreyImage } from './decode-image.js'
-import { decodePdf } from './decode-pdf.js'
+import { decodePdf, linesOf } from './decode-pdf.js'
 import { prepareImage } from './prepare-image.js'
 import type { ReadOutput, ReadPage, Word } from './read-output.js'
 import { recognise, startEngine, toPageBox } from './recognise.js'
@@ -24,7 +24,7 @@ async function read(bytes: Uint8Array): Promise<ReadOutput> {
     for await (const { width, height, ...page } of decodePdf(bytes)) {
       const size = { n: pages.length + 1, width, height }
       if ('words' in page)
-        pages.push({ ...size, rotation: 0, origin: 'text-layer', words: page.words, text: textOf(page.words) })
+        pages.push({ ...size, rotation: 0, origin: 'text-layer', words: page.words, text: textOf(linesOf(page.words)) })
       else pages.push(await readImage(page.image, size))
     }
   } else {
@@ -45,23 +45,13 @@ async function read(bytes: Uint8Array): Promise<ReadOutput> {
 async function readImage(image: GreyImage, size: { n: number; width: number; height: number }): Promise<ReadPage> {
   const prepared = await prepareImage(image)
   engine ??= startEngine(settings.language)
-  const read = await recognise(await engine, prepared)
-  const words = read.map((word) => ({ ...word, box: toPageBox(word.box, prepared, size) }))
-  return { ...size, rotation: prepared.rotation, origin: 'ocr', words, text: textOf(read) }
+  const lines = await recognise(await engine, prepared)
+  const words = lines.flat().map((word) => ({ ...word, box: toPageBox(word.box, prepared, size) }))
+  return { ...size, rotation: prepared.rotation, origin: 'ocr', words, text: textOf(lines) }
 }
 
-/** One line of text per line of the page, in the engine's reading order. */
-function textOf(words: readonly Word[]): string {
-  let text = ''
-  let last: Word | null = null
-  for (const word of words) {
-    const middle = (word.box.y0 + word.box.y1) / 2
-    const sameLine = last !== null && middle > last.box.y0 && middle < last.box.y1 && word.box.x0 >= last.box.x0
-    text += last === null ? word.text : (sameLine ? ' ' : '\n') + word.text
-    last = word
-  }
-  return text
-}
+const textOf = (lines: readonly (readonly Word[])[]): string =>
+  lines.map((line) => line.map((word) => word.text).join(' ')).join('\n')
 
 async function answer(job: ReaderJob): Promise<ReaderAnswer> {
   try {

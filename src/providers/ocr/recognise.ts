@@ -13,6 +13,8 @@ import { createWorker, OEM, type Worker as Engine } from 'tesseract.js'
 import type { PreparedImage } from './prepare-image.js'
 import { WORDS_PER_PAGE_MAX, type Box, type Word } from './read-output.js'
 
+/** The dots an inch keep the engine from guessing, and from saying so on the console. */
+const SETTINGS: object = { user_defined_dpi: '200' }
 const CONFIDENCE_MIN = 30
 /** A lone mark needs to be surer than a word of letters. */
 const MARK_CONFIDENCE_MIN = 60
@@ -34,23 +36,22 @@ export const startEngine = (language: string): Promise<Engine> =>
     }).then(resolve, (error: unknown) => reject(new Error(`The OCR engine did not start: ${String(error)}`)))
   })
 
-export async function recognise(engine: Engine, image: PreparedImage): Promise<Word[]> {
-  const { data } = await engine.recognize(pgm(image), { user_defined_dpi: '200' } as object, {
-    text: false,
-    blocks: true,
-  })
-  const words: Word[] = []
-  for (const block of data.blocks ?? []) {
-    for (const paragraph of block.paragraphs) {
-      for (const line of paragraph.lines) {
-        for (const word of line.words) {
-          const read = { text: word.text.trim(), confidence: clamp(word.confidence), box: word.bbox }
-          if (isBelieved(read) && words.length < WORDS_PER_PAGE_MAX) words.push(read)
-        }
-      }
-    }
+/** Lines of words, in the engine's reading order. */
+export async function recognise(engine: Engine, image: PreparedImage): Promise<Word[][]> {
+  const { data } = await engine.recognize(pgm(image), SETTINGS, { text: false, blocks: true })
+  const lines: Word[][] = []
+  let count = 0
+  for (const line of (data.blocks ?? []).flatMap((block) => block.paragraphs).flatMap((paragraph) => paragraph.lines)) {
+    const read = line.words.map((word) => ({
+      text: word.text.trim(),
+      confidence: clamp(word.confidence),
+      box: word.bbox,
+    }))
+    const words = believed(read).slice(0, WORDS_PER_PAGE_MAX - count)
+    count += words.length
+    if (words.length > 0) lines.push(words)
   }
-  return isBlank(words) ? [] : words
+  return isBlank(lines.flat()) ? [] : lines
 }
 
 /** The simplest picture format there is; the engine decodes it at once. */
@@ -59,11 +60,18 @@ const pgm = ({ width, height, data }: PreparedImage): Buffer =>
 
 const clamp = (confidence: number): number => Math.round(Math.min(100, Math.max(0, confidence)) * 10) / 10
 
-const isBelieved = ({ text, confidence }: Word): boolean => {
-  if (text === '' || confidence < CONFIDENCE_MIN) return false
-  const letters = text.replace(/[^\p{L}\p{N}]/gu, '').length
-  return letters >= 2 || confidence >= MARK_CONFIDENCE_MIN
+/** A doubtful word among sure ones is kept with its doubt: a value that stands there is better than a gap. */
+const believed = (line: readonly Word[]): Word[] => {
+  const isReal = line.some((word) => word.confidence >= 80 && letters(word) >= 3)
+  return line.filter((word) => {
+    if (word.text === '' || word.text.length > 1_000) return false
+    if (letters(word) === 0) return word.confidence >= MARK_CONFIDENCE_MIN
+    if (letters(word) === 1) return word.confidence >= (isReal ? CONFIDENCE_MIN : MARK_CONFIDENCE_MIN)
+    return isReal || word.confidence >= CONFIDENCE_MIN
+  })
 }
+
+const letters = (word: Word): number => word.text.replace(/[^\p{L}\p{N}]/gu, '').length
 
 const isBlank = (words: readonly Word[]): boolean => {
   const real = words.filter((word) => /[\p{L}\p{N}]{2}/u.test(word.text))

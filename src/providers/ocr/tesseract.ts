@@ -7,7 +7,8 @@
  */
 import type { CallAnswer, CallRequest, Provider, ProviderFactory } from '../contract.js'
 import type { ReaderAnswer, ReaderJob, ReaderSettings } from './reader-jobs.js'
-import { createThreadPool, ThreadFailure, type ThreadPool } from './thread-pool.js'
+import { failure } from './thread-answer.js'
+import { createThreadPool, type ThreadPool } from './thread-pool.js'
 
 export type TesseractOptions = {
   /** Documents read at once, each in its own thread of about 200 MB. */
@@ -78,12 +79,4 @@ async function call(
   } catch (error) {
     return failure(error)
   }
-}
-
-/** Shared by the providers that work in threads of this process: nothing outlives a failed call. */
-export function failure(error: unknown): CallAnswer {
-  if (!(error instanceof ThreadFailure)) throw error
-  const { code, message } = error
-  if (code === 'busy' || code === 'closed') return { kind: 'not-executed', code, message, retryable: true }
-  return { kind: 'executed', code, message, retryable: true, spend: null }
 }
