@@ -1,0 +1,47 @@
+/**
+ * Limits for waits on the database. The driver has no per-operation client-side limit (its `timeoutMS` does nothing
+ * since 7.9), so each operation gets an abort signal that also frees its connection, and a race in case it is ignored.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** The operation was given up; a write may have been done all the same. */
+export class OperationTimedOut extends Error {
+  readonly code = 'operation-timed-out'
+}
+
+/** Rejects with `OperationTimedOut` after `ms`, whatever `operation` does. */
+export const withDeadline = async <T>(
+  what: string,
+  ms: number,
+  operation: (signal: AbortSignal) => Promise<T>,
+): Promise<T> => {
+  const controller = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const expired = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const error = new OperationTimedOut(`${what} got no answer from MongoDB within ${ms} ms.`)
+      reject(error)
+      controller.abort(error)
+    }, ms)
+  })
+  const running = operation(controller.signal)
+  // The loser of the race must not end as an unhandled rejection.
+  running.catch(() => {})
+  try {
+    return await Promise.race([running, expired])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
+export const pause = async (ms: number, signal?: AbortSignal): Promise<void> => {
+  await sleep(ms, undefined, signal ? { signal } : {}).catch(() => {})
+}
+
+/** A limit on a row of steps, on this process's monotonic clock. */
+export type Deadline = { leftMs(): number }
+export const deadlineIn = (ms: number): Deadline => {
+  const end = performance.now() + ms
+  return { leftMs: () => end - performance.now() }
+}

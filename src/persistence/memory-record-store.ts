@@ -1,0 +1,69 @@
+/**
+ * The record store's twin in memory, for tests and simulation. Same answers as on MongoDB, held by one conformance
+ * suite; nothing is ever unknown here. Answers come in a later microtask, never in the caller's own turn.
+ */
+import type { OutboxEntry, RecordStore } from './contract.js'
+import { chargesIn, countsIn, dueIn, listIn, unknownVersionsIn, waitingIn, waitingSourcesIn } from './memory-queries.js'
+import { insertOne, readCopy, saveOne, withUnsent } from './memory-records.js'
+import type { MemoryRecords } from './memory-records.js'
+import { assertSink } from './outbox.js'
+import { plainCopy } from './plain-copy.js'
+import { assertOneSaveEach } from './save.js'
+import { DEFAULT_SINKS } from './store-io.js'
+import { decodeOutboxEntry } from './stored-form.js'
+import type { StoredRecord } from './stored-form.js'
+
+const unsentIn = (records: MemoryRecords, sink: string, limit: number): { id: string; entries: OutboxEntry[] }[] =>
+  [...records.values()]
+    .flatMap((stored) => (stored.unsent?.[sink] ? [{ stored, at: stored.unsent[sink].getTime() }] : []))
+    .sort((a, b) => a.at - b.at || (a.stored._id < b.stored._id ? -1 : 1))
+    .slice(0, limit)
+    .map(({ stored: { _id, outbox } }) => ({
+      id: _id,
+      entries: plainCopy(outbox.filter((entry) => !entry.sent[sink]).map(decodeOutboxEntry)),
+    }))
+
+const marked = (stored: StoredRecord, sink: string, seq: number, now: Date): StoredRecord => ({
+  ...stored,
+  outbox: stored.outbox.map((entry) =>
+    entry.seq === seq ? { ...entry, sent: { ...entry.sent, [sink]: entry.sent[sink] ?? now } } : entry,
+  ),
+})
+
+export type MemoryRecordStoreOptions = { sinks?: readonly string[]; now?: () => Date }
+
+export const createMemoryRecordStore = (options: MemoryRecordStoreOptions = {}): RecordStore => {
+  const { sinks = DEFAULT_SINKS, now = () => new Date() } = options
+  const records: MemoryRecords = new Map()
+  return {
+    insert: async (docs) => docs.map((doc) => insertOne(records, doc, sinks)),
+    save: async (saves) => {
+      assertOneSaveEach(saves)
+      return saves.map((save) => saveOne(records, save, sinks))
+    },
+    load: async (ids) =>
+      ids.map((id) => {
+        const stored = records.get(id)
+        return stored ? readCopy(stored) : null
+      }),
+    due: async (query) => dueIn(records, query),
+    waitingSources: async (provider, limit, after) => waitingSourcesIn(records, provider, limit, after),
+    waiting: async (provider, source, query) => waitingIn(records, provider, source, query),
+    unknownVersions: async (known, limit) => unknownVersionsIn(records, known, limit),
+    list: async (filter, page) => listIn(records, filter, page),
+    charges: async (filter, page) => chargesIn(records, filter, page),
+    counts: async () => countsIn(records),
+    unsent: async (sink, limit) => {
+      assertSink(sinks, sink)
+      return unsentIn(records, sink, limit)
+    },
+    markSent: async (sink, sent) => {
+      assertSink(sinks, sink)
+      for (const { id, seq } of sent) {
+        const stored = records.get(id)
+        if (stored) records.set(id, withUnsent(marked(stored, sink, seq, now()), sinks))
+      }
+    },
+    close: async () => {},
+  }
+}
