@@ -31,11 +31,18 @@ export function parseJson(bytes: Uint8Array, what: string, bytesMax: number = JS
     // A byte order mark may precede JSON (RFC 8259, section 8.1: parsers may ignore it).
     return JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
   } catch (error) {
-    const at = /position \d+/.exec(error instanceof Error ? error.message : '')?.[0]
     throw new Refusal(
       'invalid-submission',
       400,
-      `${what} is not valid JSON${at === undefined ? ': it may be cut off' : `: look at ${at}`}. Correct it and send it again.`,
+      `${what} is not valid JSON${whereOf(error)}. Correct it and send it again.`,
     )
   }
+}
+
+/** What may be told of a parser's message: it quotes the text around the mistake, unless it gives a position. */
+function whereOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : ''
+  if (/^Unexpected end|^Unterminated/.test(message)) return ': it ends too early and may be cut off'
+  const at = /at position \d+/.exec(message)?.[0]
+  return at === undefined ? ': a token is out of place, such as a value without quotes' : `: a mistake ${at}`
 }
