@@ -31,9 +31,12 @@ export type Spend = { amount: string; currency: string; basis: 'reported' | 'est
 /** What the customer owes under one charge key. `amount` is a decimal string. */
 export type Charge = { amount: string; currency: string; at: Date; attempt: number | null; simulated?: boolean }
 
-/** Bytes or JSON held inline, or named by the blob that holds them. `bytes` is the length. */
+/**
+ * Content held inline as text (JSON text, or base64 of bytes), or named by the blob that holds it. Never as a BSON value:
+ * a key such as `$ne`, `a.b` or `__proto__` must not become a field name. `bytes` is the length of the content itself.
+ */
 export type Payload =
-  { inline: unknown; sha256: string; bytes: number } | { blob: string; sha256: string; bytes: number }
+  { inline: string; sha256: string; bytes: number } | { blob: string; sha256: string; bytes: number }
 
 /** The same payload where only its identity is kept (history, discarded results of great size). */
 export type PayloadRef = { sha256: string; bytes: number; blob?: string }
@@ -113,7 +116,7 @@ export type OutboxEntry = {
 export type RecordInput = {
   mediaType: string
   fileName: string | null
-  /** Inline JSON, or inline base64 for bytes up to 64 KiB, or a blob. */
+  /** Up to INLINE_BYTES_MAX inline (JSON text, or base64 of bytes), else a blob. */
   payload: Payload
   encoding: 'json' | 'base64' | 'blob'
 }

@@ -170,7 +170,10 @@ export type Member = {
   roles: string[]
   /** Slots per provider that this process offers. */
   slots: { [provider: string]: number }
+  /** pipelineVersions that this process can advance. */
   pipelines: string[]
+  /** Providers for which this process, as the feeder, holds records back: nobody may jump their queue. */
+  waiting: string[]
 }
 
 export class StoreUnavailable extends Error {

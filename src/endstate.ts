@@ -1,0 +1,225 @@
+/**
+ * Puts the rooms together: one Endstate in this process, in the roles it is given, on clients that the caller owns.
+ * Reads no environment, binds no port, installs no signal handler.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { hostname } from 'node:os'
+import type { MongoClient } from 'mongodb'
+import type { NatsConnection } from 'nats'
+import type { EndstateConfig } from './config/builder.js'
+import { compileConfig } from './config/pipelines.js'
+import type { CompiledSet } from './config/pipelines.js'
+import { createAccept } from './ingest/accept.js'
+import type { Accept } from './ingest/contract.js'
+import { describeMachine } from './machines/describe.js'
+import { newRecord } from './machines/new-record.js'
+import type { RecordDocument } from './machines/record.js'
+import { assertDeployment } from './persistence/deployment.js'
+import { createGroupCommit } from './persistence/group-commit.js'
+import { ensureIndexes } from './persistence/indexes.js'
+import { createMongoBlobStore } from './persistence/mongo-blob-store.js'
+import { createMongoHeartbeats } from './persistence/mongo-heartbeats.js'
+import { createMongoRecordStore } from './persistence/mongo-record-store.js'
+import { createServer } from './server/app.js'
+import { loopbackIdentity } from './server/identify.js'
+import type { Ports } from './simulation/ports.js'
+import { createIds } from './worker/ids.js'
+import { createLiveness } from './worker/liveness.js'
+import { createLoadView } from './worker/load-view.js'
+import type { Logger } from './worker/logger.js'
+import { silent } from './worker/logger.js'
+import { createMailboxes } from './worker/mailbox.js'
+import { createNatsHintBus } from './worker/nats-hint-bus.js'
+import { assertJetStream } from './worker/nats-work-stream.js'
+import { createRecentRecords } from './worker/recent-records.js'
+import { createServerClock } from './worker/server-clock.js'
+import { createSettledWaiters } from './worker/settled-waiters.js'
+import { startRoles } from './roles.js'
+
+export const ROLES = ['api', 'worker', 'sweeper'] as const
+export type Role = (typeof ROLES)[number]
+
+export type EndstateOptions = {
+  mongo: MongoClient
+  database: string
+  nats: NatsConnection
+  roles: readonly Role[]
+  /** Subjects and streams lie under it. Default `endstate`. */
+  prefix?: string
+  secrets(name: string): string | undefined
+  log?: Logger
+  /** How long records of a pipelineVersion that nobody alive knows are left to others. Default 10 minutes. */
+  carryOverAfterMs?: number
+  /** Wraps the ports before anything uses them: faultpoints, metrics. */
+  decorate?(ports: Ports): Ports
+}
+
+export type EndstateInstance = {
+  pipelines: CompiledSet
+  accept: Accept
+  handler(req: IncomingMessage, res: ServerResponse): void
+  /** Begins to take hints, to sweep and to take submissions from NATS, as the roles say. */
+  start(): Promise<void>
+  readiness(): Promise<{ ok: boolean; degraded: string[] }>
+  /** Stops taking work, waits for what runs (bounded), and leaves the clients open. */
+  close(): Promise<void>
+}
+
+/**
+ * Throws PipelineRefused and ConfigRefused for a config that can't run, DeploymentUnsuitable for a MongoDB that is no
+ * replica set or too old, and names what is missing on a NATS without JetStream.
+ */
+export const createEndstate = async (config: EndstateConfig, options: EndstateOptions): Promise<EndstateInstance> => {
+  const pipelines = compileConfig(config)
+  const log = options.log ?? silent
+  const db = options.mongo.db(options.database)
+  await assertDeployment(db)
+  await assertJetStream(options.nats)
+  await ensureIndexes(db, { sinks: [] })
+
+  const closing = new AbortController()
+  const clock = createServerClock()
+  const plain: Ports = {
+    store: createMongoRecordStore(db, { sinks: [] }),
+    blobs: createMongoBlobStore(db),
+    heartbeats: createMongoHeartbeats(db),
+    bus: createNatsHintBus(options.nats, { log, ...(options.prefix !== undefined && { prefix: options.prefix }) }),
+    providers: makeProviders(config, options),
+  }
+  const ports = options.decorate?.(plain) ?? plain
+  const { store, blobs, bus } = ports
+  const ids = createIds()
+  const memberId = `${hostname()}-${process.pid}-${ids.record().slice(-6)}`
+  const runsWorker = options.roles.includes('worker')
+  const liveness = createLiveness({
+    heartbeats: ports.heartbeats,
+    clock,
+    log,
+    member: {
+      id: memberId,
+      roles: [...options.roles],
+      slots: runsWorker ? slotsOf(config) : {},
+      pipelines: runsWorker ? pipelines.all().map(({ version }) => version) : [],
+      waiting: [],
+    },
+  })
+  const shared: Shared = {
+    config,
+    options,
+    pipelines,
+    ports,
+    clock,
+    ids,
+    log,
+    memberId,
+    liveness,
+    closing: closing.signal,
+    records: createGroupCommit(store, { closing: closing.signal }),
+    recent: createRecentRecords(2_000),
+    mailboxes: createMailboxes(),
+    loadView: createLoadView({
+      providers: Object.keys(config.providers),
+      bus,
+      members: () => liveness.members(),
+      clock,
+    }),
+    waiters: createSettledWaiters({ load: async (id) => (await store.load([id]))[0] ?? null, clock }),
+  }
+  const accept = createAccept({
+    pipelines,
+    records: shared.records,
+    blobs,
+    clock,
+    ids,
+    makeRecord: newRecord,
+    accepted: (doc) => announce(shared, doc, runsWorker),
+  })
+  const readiness = async () => {
+    const fresh = await liveness.fresh(1_000)
+    return { ok: fresh !== null, degraded: bus.awaySinceMs() === null ? [] : ['nats'] }
+  }
+  const server = createServer({
+    accept,
+    store,
+    blobs,
+    pipelines,
+    describeMachine: (pipeline) => describeMachine(pipeline),
+    readiness,
+    settled: (id, wait) => shared.waiters.wait(id, wait),
+    clock,
+    log,
+    identify: loopbackIdentity,
+  })
+  let stopRoles = async () => {}
+  return {
+    pipelines,
+    accept,
+    handler: (req, res) => server.handler(req, res),
+    readiness,
+    async start() {
+      await liveness.start()
+      shared.loadView.start()
+      stopRoles = await startRoles(shared, accept)
+    },
+    async close() {
+      await stopRoles()
+      closing.abort()
+      await shared.records.drain()
+      await shared.loadView.close()
+      await liveness.close()
+      await bus.close()
+      await store.close()
+      for (const provider of ports.providers.values()) await provider.close()
+    },
+  }
+}
+
+/** What the roles of one process share. */
+export type Shared = {
+  config: EndstateConfig
+  options: EndstateOptions
+  pipelines: CompiledSet
+  ports: Ports
+  clock: ReturnType<typeof createServerClock>
+  ids: ReturnType<typeof createIds>
+  log: Logger
+  memberId: string
+  liveness: ReturnType<typeof createLiveness>
+  closing: AbortSignal
+  records: ReturnType<typeof createGroupCommit>
+  recent: ReturnType<typeof createRecentRecords>
+  mailboxes: ReturnType<typeof createMailboxes>
+  loadView: ReturnType<typeof createLoadView>
+  waiters: ReturnType<typeof createSettledWaiters>
+}
+
+const slotsOf = (config: EndstateConfig) =>
+  Object.fromEntries(Object.entries(config.providers).map(([name, { slots }]) => [name, slots]))
+
+/** Providers are made only where calls are made: an API process needs no secret. */
+const makeProviders = (config: EndstateConfig, { roles, secrets }: EndstateOptions): Ports['providers'] => {
+  const secret = (name: string) => {
+    const value = secrets(name)
+    if (value === undefined || value === '')
+      throw new Error(
+        `The secret ${name} is not set. Set the environment variable ${name} for processes with the role "worker".`,
+      )
+    return value
+  }
+  if (!roles.includes('worker')) return new Map()
+  return new Map(Object.entries(config.providers).map(([name, factory]) => [name, factory.create(name, { secret })]))
+}
+
+/** The first hint of a record: the same message, whichever adapter it came by. */
+const announce = async (
+  { ports, loadView, recent }: Shared,
+  doc: RecordDocument,
+  runsWorker: boolean,
+): Promise<void> => {
+  if (runsWorker) recent.put(doc)
+  for (const { provider } of doc.queue) {
+    if (!loadView.mayHint(provider)) continue
+    loadView.hinted(provider)
+    await ports.bus.publish({ provider }, { type: 'RECORD_ACCEPTED', record: doc._id, version: doc.version })
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * What each role runs: `worker` takes hints and makes calls, `sweeper` feeds and sweeps, `api` takes submissions from
+ * NATS beside HTTP. Any mix of roles may share a process; any number of processes may share a database.
+ */
+import type { NatsConnection } from 'nats'
+import { createNatsIngest } from './ingest/nats.js'
+import type { Accept } from './ingest/contract.js'
+import { forceSettle } from './machines/decide.js'
+import type { RecordDocument, RecordError } from './machines/record.js'
+import { isSettled } from './machines/record.js'
+import { createSlotPools } from './providers/slots.js'
+import type { Shared } from './endstate.js'
+import { createAlarms } from './worker/alarms.js'
+import { createCallRunner } from './worker/call-runner.js'
+import { createDirectHints, isAway } from './worker/direct-hints.js'
+import { createFeeder } from './worker/feeder.js'
+import { createForeignKeeper } from './worker/foreign.js'
+import { createSweeper, shardsFor } from './worker/sweeper.js'
+import { createTurns } from './worker/turn.js'
+import { createWorker } from './worker/worker.js'
+
+const TIMERS_AT_ONCE_MAX = 128
+const TIMER_HINTS_MAX = 2_000
+const DRAIN_MS = 25_000
+const CARRY_OVER_AFTER_MS = 10 * 60_000
+
+type Stop = () => Promise<void>
+
+/** Answers how to stop, in reverse order of the start. */
+export const startRoles = async (shared: Shared, accept: Accept): Promise<Stop> => {
+  const { roles } = shared.options
+  const stops: Stop[] = []
+  if (roles.includes('worker')) stops.push(startWorker(shared))
+  if (roles.includes('sweeper')) stops.push(startSweeper(shared))
+  if (roles.includes('api')) stops.push(await startIngest(shared, accept, shared.options.nats))
+  return async () => {
+    for (const stop of stops.reverse()) await stop()
+  }
+}
+
+const startIngest = async (shared: Shared, accept: Accept, nc: NatsConnection): Promise<Stop> => {
+  const { prefix } = shared.options
+  const ingest = await createNatsIngest({
+    nc,
+    accept,
+    prefix: prefix ?? 'endstate',
+    sources: shared.config.sources,
+    log: shared.log,
+  })
+  return () => ingest.close()
+}
+
+/** Steps that became ready by this save are hinted at once, where nobody waits before them. */
+const hintReady = (shared: Shared, before: RecordDocument, after: RecordDocument): void => {
+  const { loadView, ports } = shared
+  const knew = new Set(before.queue.map(({ step, readyAt }) => `${step} ${readyAt.getTime()}`))
+  for (const { provider, step, readyAt } of after.queue) {
+    if (knew.has(`${step} ${readyAt.getTime()}`) || !loadView.mayHint(provider)) continue
+    loadView.hinted(provider)
+    const hint = { type: 'STEP_READY', record: after._id, version: after.version } as const
+    void ports.bus.publish({ provider }, hint).catch(() => undefined) // The feeder finds it (P9).
+  }
+}
+
+/** D4, as long as the record is still at the version that was seen. */
+const settleByForce = async (
+  shared: Shared,
+  by: string,
+  id: string,
+  version: number,
+  error: RecordError,
+): Promise<void> => {
+  const { records, clock, ids, log } = shared
+  const doc = await records.load(id, { majority: true })
+  if (!doc || doc.version !== version || isSettled(doc.status)) return
+  const decider = { at: clock.now(), by, writer: ids.writer(), facts: false }
+  const outcome = await records.save(forceSettle(doc, error, decider).save)
+  log.error({ record: id, code: error.code, outcome: outcome.kind }, 'A record was settled by force.')
+}
+
+const startWorker = (shared: Shared): Stop => {
+  const by = `worker:${shared.memberId}`
+  const { ports, pipelines, clock, log, liveness, loadView } = shared
+  const slots = createSlotPools(ports.providers.values())
+  const nothing = () => {}
+  const alarms = createAlarms((doc) => {
+    const hint = { type: 'TIMER_DUE', record: doc._id, version: doc.version } as const
+    if (worker.timersFree() > 0) worker.onTimerHint({ hint, ack: nothing, nak: nothing })
+  })
+  const turns = createTurns({
+    pipelines,
+    records: shared.records,
+    recent: shared.recent,
+    mailboxes: shared.mailboxes,
+    liveness,
+    clock,
+    ids: shared.ids,
+    log,
+    by,
+    facts: false,
+    saved: (before, after) => {
+      if (isSettled(after.status)) shared.waiters.tell(after)
+      else {
+        hintReady(shared, before, after)
+        alarms.set(after, clock.now())
+      }
+    },
+  })
+  const worker = createWorker({
+    pipelines,
+    turns,
+    runCall: createCallRunner({
+      providers: ports.providers,
+      blobs: ports.blobs,
+      clock,
+      random: Math.random,
+      storageRetryMs: 500,
+    }),
+    slots,
+    blobs: ports.blobs,
+    bus: ports.bus,
+    clock,
+    log,
+    nobodyWaits: (provider) => loadView.nobodyWaits(provider),
+    settleByForce: (id, version, code, message) =>
+      settleByForce(shared, by, id, version, { code, message, kind: 'unknown' }),
+    timersAtOnceMax: TIMERS_AT_ONCE_MAX,
+  })
+  const stopDirect = startDirect(shared, worker, (provider) => slots.get(provider)?.free() ?? 0)
+  worker.start()
+  return async () => {
+    await stopDirect()
+    alarms.close()
+    await worker.close(DRAIN_MS)
+  }
+}
+
+/** P9: while the bus is away, this process reads due and waiting records itself. */
+const startDirect = (
+  shared: Shared,
+  worker: ReturnType<typeof createWorker>,
+  free: (provider: string) => number,
+): Stop => {
+  const { ports, clock, log } = shared
+  const direct = createDirectHints({
+    onProviderHint: (provider, delivery) => worker.onProviderHint(provider, delivery),
+    onTimerHint: (delivery) => worker.onTimerHint(delivery),
+    providerFree: free,
+    timersFree: () => worker.timersFree(),
+  })
+  const feeder = createFeeder({
+    providers: Object.keys(shared.config.providers),
+    store: ports.store,
+    leases: { lease: async () => isAway(ports.bus.awaySinceMs(), clock) },
+    holder: shared.memberId,
+    publish: (queue, hint) => direct.publishTo(queue === 'timers' ? '' : queue.provider, hint),
+    pending: async () => 0,
+    window: free,
+    holding: () => {},
+    clock,
+    log,
+  })
+  const sweeper = createSweeper({
+    store: ports.store,
+    publish: (hint) => direct.publishTimer(hint),
+    pending: async () => (isAway(ports.bus.awaySinceMs(), clock) ? 0 : Infinity),
+    pendingMax: TIMERS_AT_ONCE_MAX,
+    shards: () => ({ from: 0, to: 256 }),
+    workersAlive: () => false, // Never gives up: that is the sweeper role's to decide.
+    givesUp: async () => {},
+    clock,
+    log,
+  })
+  feeder.start()
+  sweeper.start()
+  return async () => {
+    await Promise.all([feeder.close(), sweeper.close()])
+  }
+}
+
+const startSweeper = (shared: Shared): Stop => {
+  const { ports, clock, log, liveness, loadView, ids, records } = shared
+  const by = `sweeper:${shared.memberId}`
+  const feeder = createFeeder({
+    providers: Object.keys(shared.config.providers),
+    store: ports.store,
+    leases: ports.heartbeats,
+    holder: shared.memberId,
+    publish: (queue, hint) => ports.bus.publish(queue, hint),
+    pending: (provider) => ports.bus.pending({ provider }),
+    window: (provider) => loadView.window(provider),
+    holding: (waiting) => liveness.update({ waiting }),
+    clock,
+    log,
+  })
+  const sweeper = createSweeper({
+    store: ports.store,
+    publish: (hint) => ports.bus.publish('timers', hint),
+    pending: () => ports.bus.pending('timers'),
+    pendingMax: TIMER_HINTS_MAX,
+    shards: () => shardsFor(shared.memberId, liveness.members()),
+    workersAlive: () => liveness.members().some(({ roles }) => roles.includes('worker')),
+    givesUp: ({ id, version }) =>
+      settleByForce(shared, by, id, version, {
+        code: 'cannot-advance',
+        message: 'Its timers were due again and again, and no worker could advance it.',
+        kind: 'unknown',
+      }),
+    clock,
+    log,
+  })
+  const foreign = createForeignKeeper({
+    pipelines: shared.pipelines,
+    store: ports.store,
+    records,
+    mailboxes: shared.mailboxes,
+    members: () => liveness.members(),
+    clock,
+    ids,
+    by,
+    log,
+    afterMs: shared.options.carryOverAfterMs ?? CARRY_OVER_AFTER_MS,
+    saved: (before, after) => hintReady(shared, before, after),
+  })
+  feeder.start()
+  sweeper.start()
+  foreign.start()
+  return async () => {
+    await Promise.all([feeder.close(), sweeper.close(), foreign.close()])
+  }
+}

@@ -1,0 +1,12 @@
+/** Everything through which Endstate touches the outside. Faultpoints, metrics and timeouts are decorators of these. */
+import type { BlobStore, Heartbeats, RecordStore } from '../persistence/contract.js'
+import type { Provider } from '../providers/contract.js'
+import type { HintBus } from '../worker/contract.js'
+
+export type Ports = {
+  store: RecordStore
+  blobs: BlobStore
+  heartbeats: Heartbeats
+  bus: HintBus
+  providers: ReadonlyMap<string, Provider>
+}

@@ -1,0 +1,145 @@
+/**
+ * Keeps each provider's workers fed from the queue in MongoDB: one feeder per provider in the deployment, by lease,
+ * keeps about twice the free slots hinted, round-robin over the sources that wait (P12). The queue itself is an index,
+ * so a million waiting records cost no memory here.
+ *
+ * F1 Every record that waits is hinted sooner or later, also when its first hint was lost (P9): after HINT_LASTS_MS
+ *    it is hinted again.
+ */
+import type { Heartbeats, RecordStore, WaitingRecord } from '../persistence/contract.js'
+import type { Clock, Hint, HintBus } from './contract.js'
+import type { Logger } from './logger.js'
+
+export const FEED_MS = 200
+/** A record that became ready less than this ago may still be on its way by a hint at once. */
+const GRACE_MS = 150
+const HINT_LASTS_MS = 20_000
+const LEASE_MS = 4_000
+const SOURCES_MAX = 1_000
+
+export type FeederDeps = {
+  providers: readonly string[]
+  store: Pick<RecordStore, 'waitingSources' | 'waiting'>
+  leases: Pick<Heartbeats, 'lease'>
+  holder: string
+  publish: HintBus['publish']
+  /** Hints on their way to workers of this provider. */
+  pending(provider: string): Promise<number>
+  /** How many hints may be on their way. */
+  window(provider: string): number
+  /** Records are held back at these providers. */
+  holding(providers: string[]): void
+  clock: Clock
+  log: Logger
+}
+
+export type Feeder = { start(): void; close(): Promise<void>; feedOnce(provider: string): Promise<number> }
+
+export const createFeeder = (deps: FeederDeps): Feeder => {
+  const { clock, log } = deps
+  const closing = new AbortController()
+  const hintedUntil = new Map<string, number>()
+  const turnOf = new Map<string, string>()
+  const holding = new Set<string>()
+  let loops: Promise<void>[] = []
+
+  const forget = () => {
+    const now = clock.monotonicMs()
+    for (const [id, until] of hintedUntil) if (until <= now) hintedUntil.delete(id)
+  }
+
+  const feedOnce = async (provider: string): Promise<number> => {
+    const budget = deps.window(provider) - (await deps.pending(provider))
+    const chosen = budget > 0 ? await choose(deps, provider, budget, hintedUntil, turnOf) : { records: [], more: true }
+    const published = await Promise.all(chosen.records.map((record) => publish(provider, record)))
+    const held = budget > 0 ? chosen.more : await someoneWaits(deps, provider, hintedUntil)
+    if (held !== holding.has(provider)) {
+      if (held) holding.add(provider)
+      else holding.delete(provider)
+      deps.holding([...holding])
+    }
+    return published.filter(Boolean).length
+  }
+
+  const publish = async (provider: string, { id, version }: WaitingRecord): Promise<boolean> => {
+    const hint: Hint = { type: version === 1 ? 'RECORD_ACCEPTED' : 'STEP_READY', record: id, version }
+    try {
+      await deps.publish({ provider }, hint)
+      hintedUntil.set(id, clock.monotonicMs() + HINT_LASTS_MS)
+      return true
+    } catch {
+      return false // The bus is away: the record is still in the queue.
+    }
+  }
+
+  const run = async (provider: string) => {
+    while (!closing.signal.aborted) {
+      try {
+        if (await deps.leases.lease(`feeder:${provider}`, deps.holder, LEASE_MS)) {
+          const published = await feedOnce(provider)
+          if (published > 0 && published >= deps.window(provider) / 2) continue
+        }
+      } catch (error) {
+        log.warn({ provider, error: String(error) }, 'The feeder could not look at the queue.')
+      }
+      forget()
+      await clock.sleep(FEED_MS, closing.signal)
+    }
+  }
+
+  return {
+    feedOnce,
+    start() {
+      loops = deps.providers.map(run)
+    },
+    async close() {
+      closing.abort()
+      await Promise.all(loops)
+    },
+  }
+}
+
+type Chosen = { records: WaitingRecord[]; more: boolean }
+
+const isHinted = (hintedUntil: ReadonlyMap<string, number>, now: number) => (record: WaitingRecord) =>
+  (hintedUntil.get(record.id) ?? 0) > now
+
+const someoneWaits = async (deps: FeederDeps, provider: string, hintedUntil: ReadonlyMap<string, number>) => {
+  const turnOf = new Map<string, string>()
+  return (await choose(deps, provider, 1, hintedUntil, turnOf)).records.length > 0
+}
+
+/** Up to `budget` waiting records, one source after the other, going on after the source that was served last. */
+const choose = async (
+  deps: FeederDeps,
+  provider: string,
+  budget: number,
+  hintedUntil: ReadonlyMap<string, number>,
+  turnOf: Map<string, string>,
+): Promise<Chosen> => {
+  const { store, clock } = deps
+  const last = turnOf.get(provider)
+  const later = last === undefined ? [] : await store.waitingSources(provider, SOURCES_MAX, last)
+  const sources = [...new Set([...later, ...(await store.waitingSources(provider, SOURCES_MAX))])]
+  if (sources.length === 0) return { records: [], more: false }
+  const hinted = isHinted(hintedUntil, clock.monotonicMs())
+  const readyBefore = new Date(clock.now().getTime() - GRACE_MS)
+  const served = sources.slice(0, Math.max(1, budget))
+  const share = Math.ceil(budget / served.length)
+  const queues = await Promise.all(
+    served.map(async (source) => {
+      // Hinted records are the oldest ones and still stand first in the queue.
+      const limit = share + 1 + hintedUntil.size
+      const found = await store.waiting(provider, source, { readyBefore, after: null, limit: Math.min(limit, 5_000) })
+      return found.filter((record) => !hinted(record))
+    }),
+  )
+  const records: WaitingRecord[] = []
+  for (let row = 0; row < share && records.length < budget; row += 1)
+    for (const queue of queues) if (queue[row] && records.length < budget) records.push(queue[row]!)
+  const taken = new Set(records.map(({ id }) => id))
+  const more = sources.length > served.length || queues.some((queue) => queue.some(({ id }) => !taken.has(id)))
+  const lastServed = records.at(-1)?.source
+  if (lastServed !== undefined) turnOf.set(provider, lastServed)
+  return { records, more }
+}

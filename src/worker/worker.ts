@@ -1,0 +1,259 @@
+/**
+ * The shell of the machine: hints in, turns taken, calls made, answers saved.
+ *
+ * W1 A hint is acked once its turn is saved or found needless; the lease in MongoDB protects the work, not the ack.
+ * W2 A slot is held from before the intent is saved until its answer is; so calls never exceed a provider's slots (P8).
+ * W3 The next step's intent rides in the save of an answer only where its provider has a free slot here and nobody
+ *    waits for one (P12).
+ */
+import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
+import { applyEvent, dueTimers, mayFuse, nextIntent } from '../machines/decide.js'
+import type { CallIntent, Draft } from '../machines/draft.js'
+import type { CallEvent, RecordEvent } from '../machines/events.js'
+import type { Payload } from '../machines/record.js'
+import type { BlobStore } from '../persistence/contract.js'
+import type { Slot, SlotPool } from '../providers/slots.js'
+import type { CallRunner } from './call-runner.js'
+import type { Clock, Delivery, HintBus, HintConsumer, QueueName } from './contract.js'
+import type { Logger } from './logger.js'
+import { asUnstorable, readJson, readOutputs } from './payloads.js'
+import type { TakeTurn, Turn } from './turn.js'
+
+export type WorkerDeps = {
+  pipelines: PipelineSet
+  turns: TakeTurn
+  runCall: CallRunner
+  slots: ReadonlyMap<string, SlotPool>
+  blobs: BlobStore
+  bus: HintBus
+  clock: Clock
+  log: Logger
+  /** May a step of this provider start here at once, or do others wait for it? */
+  nobodyWaits(provider: string): boolean
+  /** A record whose turn the storage refuses for good. */
+  settleByForce(record: string, version: number, code: string, message: string): Promise<void>
+  timersAtOnceMax: number
+}
+
+export type Worker = {
+  start(): void
+  pause(): Promise<void>
+  resume(): void
+  /** Applies one event to a record; what it leads to is carried out. */
+  deliver(record: string, event: RecordEvent): Promise<Turn>
+  /** The handlers of the hint queues: also fed directly when the bus is away. */
+  onProviderHint(provider: string, delivery: Delivery): void
+  onTimerHint(delivery: Delivery): void
+  timersFree(): number
+  inFlight(): number
+  /** Stops taking hints, waits for what runs up to `drainMs`, then aborts it. */
+  close(drainMs: number): Promise<void>
+}
+
+export const createWorker = (deps: WorkerDeps): Worker => {
+  const consumers: HintConsumer[] = []
+  const running = new Set<Promise<void>>()
+  const stopping = new AbortController()
+  let timersRunning = 0
+  let closed = false
+
+  const track = (work: Promise<void>, what: string) => {
+    const guarded = work
+      .catch((error: unknown) => deps.log.error({ error: String(error) }, `${what} failed unexpectedly.`))
+      .finally(() => running.delete(guarded))
+    running.add(guarded)
+  }
+
+  const context: Context = { ...deps, stopping: stopping.signal, track, isClosed: () => closed }
+  const timersFree = () => Math.max(0, deps.timersAtOnceMax - timersRunning)
+
+  const onTimerHint = (delivery: Delivery) => {
+    timersRunning += 1
+    const done = () => {
+      timersRunning -= 1
+      deps.bus.nudge('timers')
+    }
+    track(takeTimerTurn(context, delivery).finally(done), 'A timer')
+  }
+  const onProviderHint = (provider: string, delivery: Delivery) => {
+    const slot = deps.slots.get(provider)?.acquire()
+    if (!slot) delivery.nak(100)
+    else track(takeSlotTurn(context, provider, slot, delivery), 'A hint')
+  }
+
+  const consume = (queue: QueueName, free: () => number, onHint: (delivery: Delivery) => void) => {
+    consumers.push(deps.bus.consume(queue, { free: () => (closed ? 0 : free()), onHint }))
+  }
+
+  return {
+    start() {
+      for (const [provider, pool] of deps.slots) {
+        consume(
+          { provider },
+          () => pool.free(),
+          (delivery) => onProviderHint(provider, delivery),
+        )
+        pool.onFree(() => deps.bus.nudge({ provider }))
+      }
+      consume('timers', timersFree, onTimerHint)
+    },
+    async pause() {
+      await Promise.all(consumers.map((consumer) => consumer.pause()))
+    },
+    resume() {
+      for (const consumer of consumers) consumer.resume()
+    },
+    deliver: async (record, event) => {
+      const turn = await deps.turns(record, async (draft) => {
+        await apply(context, draft, event)
+      })
+      if (turn.kind === 'saved') followCalls(context, turn, new Map())
+      return turn
+    },
+    onProviderHint,
+    onTimerHint,
+    timersFree,
+    inFlight: () => running.size,
+    async close(drainMs) {
+      closed = true
+      await Promise.all(consumers.map((consumer) => consumer.close()))
+      const drained = new AbortController()
+      const all = (async () => {
+        while (running.size > 0) await Promise.all(running)
+        drained.abort()
+      })()
+      await deps.clock.sleep(drainMs, drained.signal)
+      stopping.abort()
+      await all
+    },
+  }
+}
+
+type Context = WorkerDeps & {
+  stopping: AbortSignal
+  track(work: Promise<void>, what: string): void
+  isClosed(): boolean
+}
+
+/** Slots that go with the intents of a turn, by provider. */
+type Held = Map<string, Slot>
+
+const apply = async (context: Context, draft: Draft, event: RecordEvent): Promise<boolean> => {
+  const delivery = draft.compiled.needsOutputs ? { outputs: await outputsWith(context, draft, event) } : {}
+  return applyEvent(draft, event, delivery)
+}
+
+const outputsWith = async ({ blobs }: Context, draft: Draft, event: RecordEvent) => {
+  const outputs = await readOutputs(blobs, draft.doc)
+  if (event.type === 'CALL_SUCCEEDED') outputs[event.step] ??= await readJson(blobs, event.result as Payload)
+  return outputs
+}
+
+/** A hint of a provider's queue: save the intent under a slot, ack, call. */
+const takeSlotTurn = async (context: Context, provider: string, slot: Slot, delivery: Delivery): Promise<void> => {
+  let call: CallIntent | undefined
+  try {
+    const turn = await context.turns(delivery.hint.record, async (draft) => {
+      const intent = nextIntent(draft, provider)
+      if (intent) await apply(context, draft, intent)
+    })
+    await acknowledge(context, turn, delivery)
+    if (turn.kind !== 'saved') return
+    call = turn.calls.find((each) => each.provider === provider)
+    if (call) await runAndFollow(context, turn, call)
+  } finally {
+    slot.release()
+  }
+}
+
+/** W1 */
+const acknowledge = async (context: Context, turn: Turn, delivery: Delivery): Promise<void> => {
+  if (turn.kind === 'unknown') return delivery.nak(1_000)
+  // Left to those who know its version; when nobody does, the sweeper carries it over.
+  if (turn.kind === 'foreign') return delivery.nak(5_000)
+  if (turn.kind === 'refused')
+    await context.settleByForce(
+      turn.doc._id,
+      turn.doc.version,
+      turn.code,
+      `The storage refuses its next state: ${turn.message}`,
+    )
+  delivery.ack()
+}
+
+const takeTimerTurn = async (context: Context, delivery: Delivery): Promise<void> => {
+  const held: Held = new Map()
+  const turn = await context.turns(delivery.hint.record, async (draft, onAbandon) => {
+    for (let fired = true; fired;) {
+      fired = false
+      // T2: read from the draft each time; firing one timer may cancel or set others.
+      const due = dueTimers(draft.doc, draft.decider.at)[0]
+      if (due) fired = await apply(context, draft, due)
+    }
+    await fuseNext(context, draft, held, onAbandon)
+  })
+  await acknowledge(context, turn, delivery)
+  if (turn.kind === 'saved') followCalls(context, turn, held)
+}
+
+/** W3: takes a slot for each waiting step that may start in this same save. */
+const fuseNext = async (
+  context: Context,
+  draft: Draft,
+  held: Held,
+  onAbandon: (undo: () => void) => void,
+): Promise<void> => {
+  if (context.isClosed()) return
+  for (const { provider, step } of draft.doc.queue) {
+    if (!mayFuse(draft.compiled, step) || !context.nobodyWaits(provider)) continue
+    const slot = context.slots.get(provider)?.acquire()
+    if (!slot) continue
+    onAbandon(() => {
+      held.delete(provider)
+      slot.release()
+    })
+    const intent = nextIntent(draft, provider)
+    if (intent && (await apply(context, draft, intent))) held.set(provider, slot)
+    else slot.release()
+  }
+}
+
+type SavedTurn = Extract<Turn, { kind: 'saved' }>
+
+/** Carries out the calls of a turn that hold slots of their own. */
+const followCalls = (context: Context, turn: SavedTurn, held: Held): void => {
+  for (const call of turn.calls) {
+    const slot = held.get(call.provider)
+    if (!slot) continue
+    context.track(
+      runAndFollow(context, turn, call).finally(() => slot.release()),
+      'A call',
+    )
+  }
+}
+
+const runAndFollow = async (context: Context, turn: SavedTurn, intent: CallIntent): Promise<void> => {
+  const compiled = context.pipelines.byVersion(turn.doc.pipelineVersion) as CompiledPipeline
+  const job = { intent, doc: turn.doc, compiled, savedFromMs: turn.savedFromMs, signal: context.stopping }
+  const event = await context.runCall(job)
+  const held: Held = new Map()
+  const answered = await saveAnswer(context, turn.doc._id, event, held)
+  if (answered.kind === 'saved') followCalls(context, answered, held)
+}
+
+const ANSWER_RETRY_MS = 500
+
+/** Keeps at it while the outcome is unknown: the answer was paid for. Ends with the process at the latest. */
+const saveAnswer = async (context: Context, record: string, event: CallEvent, held: Held): Promise<Turn> => {
+  for (;;) {
+    const turn = await context.turns(record, async (draft, onAbandon) => {
+      if (await apply(context, draft, event)) await fuseNext(context, draft, held, onAbandon)
+    })
+    if (turn.kind === 'refused' && event.type !== 'RESULT_UNSTORABLE') {
+      context.log.error({ record, code: turn.code }, 'The storage refuses this answer for good; kept as unstorable.')
+      return saveAnswer(context, record, await asUnstorable(context.blobs, event, turn.code), held)
+    }
+    if (turn.kind !== 'unknown' || context.stopping.aborted) return turn
+    await context.clock.sleep(ANSWER_RETRY_MS, context.stopping)
+  }
+}
