@@ -76,3 +76,25 @@ export type CustomEvent = { type: 'CUSTOM'; name: string; data: unknown }
 
 export type CallEvent = AttemptStarted | CallSucceeded | CallFailed | CallUncertain | CallNotSent | ResultUnstorable
 export type RecordEvent = CallEvent | OperatorEvent | BookkeepingEvent | TimerFired | CustomEvent
+
+/** Types that a pipeline's author can't use for own events: their meaning is fixed, and operators' events need rights. */
+const BUILT_IN_EVENT_TYPES: ReadonlySet<string> = new Set<Exclude<RecordEvent['type'], TimerFired['type']>>([
+  'ATTEMPT_STARTED',
+  'CALL_SUCCEEDED',
+  'CALL_FAILED',
+  'CALL_UNCERTAIN',
+  'CALL_NOT_SENT',
+  'RESULT_UNSTORABLE',
+  'CANCEL',
+  'RETRY',
+  'WRITE_OFF',
+  'RECORD_ACCEPTED',
+  'OUTAGE_OBSERVED',
+  'PIPELINE_CHANGED',
+  'SETTLED_BY_FORCE',
+  'CUSTOM',
+])
+
+/** `xstate.` events are timers and XState's own; `*` is its wildcard. */
+export const isOwnEventType = (type: string): boolean =>
+  type !== '' && type !== '*' && !type.startsWith('xstate.') && !BUILT_IN_EVENT_TYPES.has(type)

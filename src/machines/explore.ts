@@ -10,7 +10,10 @@ import type { AnyMachineSnapshot, AnyStateMachine, AnyStateNode } from 'xstate'
 import { advance, contextOf, stateLabel, start } from './advance.js'
 import type { Advance } from './advance.js'
 import type { RecordContext, StepBudget } from './budgets.js'
+import { budgetOf } from './budgets.js'
+import { isOwnEventType } from './events.js'
 import type { DeliveredEvent } from './record-machine.js'
+import { stepOfNode } from './step-state.js'
 
 export const NODES_MAX = 20_000
 
@@ -89,18 +92,6 @@ const movable = (active: readonly AnyStateNode[]): ((node: AnyStateNode) => bool
     })
   return (node) => !frozen.some((region) => isWithin(node, region))
 }
-
-const BUILT_IN_EVENTS = new Set([
-  'ATTEMPT_STARTED',
-  'CALL_SUCCEEDED',
-  'CALL_FAILED',
-  'CALL_UNCERTAIN',
-  'CALL_NOT_SENT',
-  'RESULT_UNSTORABLE',
-  'CANCEL',
-  'RETRY',
-  'WRITE_OFF',
-])
 
 const failure = { code: 'x', message: 'x', kind: 'executed' } as const
 
@@ -214,11 +205,10 @@ const eventsIn = (
   const events: DeliveredEvent[] = []
   for (const node of active) {
     if (!mayMove(node)) continue
-    const use = options.use.get(node.key)
-    const budget = context.steps[node.key]
-    if (use && budget) events.push(...answersFor(context, node.key, use[budget.provider] ?? ''))
-    for (const type of node.ownEvents)
-      if (!BUILT_IN_EVENTS.has(type) && !type.startsWith('xstate.')) events.push({ type } as never)
+    const step = stepOfNode(node)
+    const use = step === null ? undefined : options.use.get(step)
+    if (step !== null && use) events.push(...answersFor(context, step, use[budgetOf(context, step).provider] ?? ''))
+    for (const type of node.ownEvents) if (isOwnEventType(type)) events.push({ type } as never)
   }
   return events
 }

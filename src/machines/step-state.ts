@@ -47,6 +47,7 @@ const afterNotSent = (step: string, exhausted: string) => {
   const close = guarded('closeNotSent', step)
   return [
     { guard: guarded('sendsAgain', step), target: 'ready', actions: close },
+    { guard: guarded('fallsBack', step), target: 'ready', actions: [close, guarded('nextProvider', step)] },
     { guard: guarded('isCurrentCall', step), target: exhausted, actions: [close, guarded('giveUp', step)] },
   ]
 }
@@ -63,6 +64,7 @@ export const stepState = (step: string, options: StepStateOptions) => {
   const exhausted = options.exhausted === 'investigation' ? SETTLED_IDS.investigation : `#record.${options.exhausted}`
   return {
     description: options.description,
+    meta: { step },
     initial: 'ready',
     on: {
       CALL_SUCCEEDED: {
@@ -144,3 +146,7 @@ export const stepState = (step: string, options: StepStateOptions) => {
     onDone: options.done,
   }
 }
+
+/** The step whose state this node is; null for other nodes. The chart's author may call the state as he likes. */
+export const stepOfNode = (node: { meta?: unknown }): string | null =>
+  (node.meta as { step?: string } | undefined)?.step ?? null

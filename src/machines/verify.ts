@@ -11,6 +11,7 @@ import type { AnyStateMachine, AnyStateNode } from 'xstate'
 import type { Node } from './explore.js'
 import { explore } from './explore.js'
 import type { ExploreOptions } from './explore.js'
+import { stepOfNode } from './step-state.js'
 
 /** How late a due timer may be delivered while a majority and one worker are up: sweep, hint, load, save. */
 export const TIMER_SLACK_MS = 5_000
@@ -82,7 +83,15 @@ export const timerMaxima = (machine: AnyStateMachine, delayMaximaMs: ReadonlyMap
 
 const forbidden = (machine: AnyStateMachine): string[] => {
   const problems: string[] = []
+  const places = new Map<string, string>()
   const visit = (node: AnyStateNode) => {
+    const step = stepOfNode(node)
+    const other = step === null ? undefined : places.get(step)
+    if (other !== undefined)
+      problems.push(
+        `Step "${step}" is the state "${other}" and the state "${node.id}"; a step has one place, go back to it instead.`,
+      )
+    if (step !== null) places.set(step, node.id)
     if (node.invoke.length > 0)
       problems.push(
         `State "${node.id}" uses invoke, which would call again when a record is loaded; use a step instead.`,
