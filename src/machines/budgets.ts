@@ -11,7 +11,7 @@ export const stepBudgetSchema = z.strictObject({
   tries: z.int().nonnegative(),
   /** Index into the step's `use`. */
   provider: z.int().nonnegative(),
-  /** Certain failures so far: the part of the requestKey that changes. */
+  /** Certain failures of calls that ran: each used up its requestKey, so this is the part of the key that changes. */
   failures: z.int().nonnegative(),
   /** Calls made while an earlier paid call may have been executed. */
   doubts: z.int().nonnegative(),

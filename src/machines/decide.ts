@@ -9,8 +9,9 @@ import type { MachineAction } from './advance.js'
 import { budgetOf } from './budgets.js'
 import type { CompiledPipeline } from './compiled.js'
 import type { Decider, Draft, DraftSave } from './draft.js'
-import { settleDerived } from './draft.js'
+import { factAfter, settleDerived } from './draft.js'
 import type { AttemptStarted, RecordEvent } from './events.js'
+import { isOwnEventType } from './events.js'
 import { writeAction } from './record-actions.js'
 import type { DeliveredEvent } from './record-machine.js'
 import type { HistoryEntry, PayloadRef, RecordDocument, RecordError, Timer } from './record.js'
@@ -65,7 +66,7 @@ export const addHistory = (draft: Draft, event: RecordEvent, from: string): void
 const isKnown = (doc: RecordDocument, event: RecordEvent): boolean => {
   if (!('attempt' in event) || event.type === 'ATTEMPT_STARTED') return false
   const attempt = doc.steps[event.step]?.attempts.find(({ n }) => n === event.attempt)
-  if (!attempt) return true
+  if (!attempt || attempt.generation !== event.generation) return true
   if (event.type === 'CALL_UNCERTAIN') return attempt.outcome !== null
   return attempt.outcome === 'succeeded' || attempt.outcome === 'failed'
 }
@@ -82,6 +83,7 @@ const asDelivered = (event: RecordEvent, delivery: Delivery): DeliveredEvent =>
 export const applyEvent = (draft: Draft, event: RecordEvent, delivery: Delivery = {}): boolean => {
   const isTimer = event.type.startsWith('xstate.after.')
   if (isTimer && !isDue(draft, event)) return false
+  if (event.type === 'CUSTOM' && !isOwnEventType(event.name)) return false
   if (isKnown(draft.doc, event)) return false
   const from = stateLabel(draft.snapshot.value)
   if (isTimer) draft.doc.timers = draft.doc.timers.filter((timer) => timer.event !== event.type)
@@ -146,7 +148,7 @@ const overlapMs = (outage: { from: Date; to: Date }, since: Date): number =>
  */
 export const observeOutages = (draft: Draft, outages: readonly { from: Date; to: Date }[]): boolean => {
   let moved = false
-  for (const outage of outages) {
+  for (const outage of outages.toSorted((a, b) => a.from.getTime() - b.from.getTime())) {
     const { doc } = draft
     const shiftMs = isSettled(doc.status) ? 0 : overlapMs(outage, doc.outagesUntil)
     if (shiftMs === 0) continue
@@ -167,6 +169,13 @@ export const observeOutages = (draft: Draft, outages: readonly { from: Date; to:
   return moved
 }
 
+/** What SETTLED_BY_FORCE leaves in the place of the snapshot; an operator's retry goes on from it. */
+export const forcedSnapshot = (before: unknown): { [name: string]: unknown } => {
+  const previous = (before ?? {}) as { [name: string]: unknown }
+  const context = { ...(previous['context'] as object | undefined), settled: true }
+  return { ...previous, value: 'investigation', status: 'active', context }
+}
+
 /** D4: to investigation without a machine, keeping what was there. */
 export const forceSettle = (
   base: RecordDocument,
@@ -184,7 +193,6 @@ export const forceSettle = (
     to: 'investigation',
     by: decider.by,
   }
-  const context = { ...(previous['context'] as object | undefined), settled: true }
   const steps: RecordDocument['steps'] = {}
   for (const [name, step] of Object.entries(base.steps))
     if (step.attempts.some(({ outcome }) => outcome === null))
@@ -192,7 +200,7 @@ export const forceSettle = (
   const set = {
     status: 'investigation' as const,
     generation: base.generation,
-    snapshot: { ...previous, value: 'investigation', status: 'active', context },
+    snapshot: forcedSnapshot(base.snapshot),
     timers: [],
     wakeAt: null,
     queue: [],
@@ -210,11 +218,18 @@ export const forceSettle = (
     steps,
     charges: {},
     history: [entry],
-    outbox: [],
+    outbox: decider.facts ? [factAfter(base, decider.at, 0, 'RECORD_SETTLED', { status: 'investigation' })] : [],
   }
   return {
     save,
-    next: { ...base, ...set, version, steps: { ...base.steps, ...steps }, history: [...base.history, entry] },
+    next: {
+      ...base,
+      ...set,
+      version,
+      steps: { ...base.steps, ...steps },
+      history: [...base.history, entry],
+      outbox: [...base.outbox, ...save.outbox],
+    },
   }
 }
 

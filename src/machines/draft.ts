@@ -89,10 +89,20 @@ export const editStep = (draft: Draft, name: string): StepRecord => {
   return draft.doc.steps[name]!
 }
 
+/** The next fact of a record, `before` others that are not in its outbox yet. Numbers only grow. */
+export const factAfter = (
+  doc: RecordDocument,
+  at: Date,
+  before: number,
+  type: string,
+  data: { [name: string]: unknown },
+): OutboxEntry => {
+  const seq = (doc.outbox.at(-1)?.seq ?? doc.version * 16) + before + 1
+  return { seq, type, at, data, sent: {} }
+}
+
 export const addFact = (draft: Draft, type: string, data: { [name: string]: unknown }): void => {
-  if (!draft.decider.facts) return
-  const seq = (draft.doc.outbox.at(-1)?.seq ?? draft.doc.version * 16) + draft.outbox.length + 1
-  draft.outbox.push({ seq, type, at: draft.decider.at, data, sent: {} })
+  if (draft.decider.facts) draft.outbox.push(factAfter(draft.doc, draft.decider.at, draft.outbox.length, type, data))
 }
 
 const earliest = (timers: readonly Timer[]): Date | null =>

@@ -109,8 +109,12 @@ const contextActions = (policies: ReadonlyMap<string, StepPolicy>) => ({
   nextProvider: change((context, _event, step) =>
     withBudget(context, step, { provider: budgetOf(context, step).provider + 1, tries: 0 }),
   ),
-  countFailure: change((context, _event, step) =>
-    withBudget(context, step, { failures: budgetOf(context, step).failures + 1 }),
+  // A key that was refused unexecuted is not used up, and an earlier uncertain call may have run under it: with a new
+  // key the provider could run both (P6).
+  countFailure: change((context, event, step) =>
+    event.type === 'CALL_FAILED' && event.error.kind === 'not-executed'
+      ? context
+      : withBudget(context, step, { failures: budgetOf(context, step).failures + 1 }),
   ),
   countDoubt: change((context, _event, step) => {
     const budget = budgetOf(context, step)
@@ -140,6 +144,10 @@ export const makeParts = (pipeline: PipelineDefinition, terms: { [provider: stri
 
 type Delay = number | ((args: Args) => number)
 
+/** A pause that is no number must not become a timer that never fires (P2). */
+const pauseMs = (drawnMs: number, maxMs: number): number =>
+  Number.isNaN(drawnMs) ? maxMs : Math.min(Math.max(0, drawnMs), maxMs)
+
 const makeDelays = (pipeline: PipelineDefinition, terms: { [provider: string]: ProviderTerms }) => {
   const delays: { [name: string]: Delay } = { deadline: deadlineMs(pipeline, terms) }
   for (const step of pipeline.steps) {
@@ -148,7 +156,7 @@ const makeDelays = (pipeline: PipelineDefinition, terms: { [provider: string]: P
     delays[names.quarantine] = ({ context }) =>
       quarantineMs(step, providerOf({ step, terms }, budgetOf(context, step.name)))
     delays[names.backoff] = ({ event }) =>
-      event.type === 'CALL_FAILED' ? Math.min(Math.max(0, event.backoffMs), step.backoff.maxMs) : step.backoff.maxMs
+      event.type === 'CALL_FAILED' ? pauseMs(event.backoffMs, step.backoff.maxMs) : step.backoff.maxMs
   }
   return delays
 }

@@ -7,6 +7,7 @@
  * A3 A charge is written with its result, under a key that can hold one (P3).
  */
 import type { DocumentActionName } from './machine-parts.js'
+import { stepByName } from './machine-parts.js'
 import { contextOf } from './advance.js'
 import { budgetOf } from './budgets.js'
 import type { Draft } from './draft.js'
@@ -58,13 +59,28 @@ const closeOpenAttempts = (draft: Draft, step: string, code: string, message: st
     if (outcome === null) closeAttempt(draft, step, n, uncertainBecause(code, message))
 }
 
+const providerNow = (draft: Draft, step: string): string => {
+  const { provider } = budgetOf(contextOf(draft.snapshot), step)
+  return stepByName(draft.compiled.definition, step).use[provider]!
+}
+
 const current = (draft: Draft, step: string) => budgetOf(contextOf(draft.snapshot), step).attempt
+
+/** `repeatsKey`: what follows asks the provider for the same run again; otherwise both may be run and billed (P6). */
+const markInDoubt = (draft: Draft, attempt: Attempt, repeatsKey: boolean): void => {
+  const terms = draft.compiled.terms[attempt.provider]
+  const mayHaveRun = attempt.outcome === null || attempt.outcome === 'uncertain'
+  if (terms?.cost !== 'paid' || !mayHaveRun) return
+  if (!(repeatsKey && terms.recovery === 'idempotent')) attempt.possibleDuplicate = true
+}
 
 const openAttempt = ({ draft, event, step }: Applied) => {
   const started = event as AttemptStarted
   const { attempt: n, generation, provider, requestKey } = started
   const sendBy = new Date(started.sendBy)
-  editStep(draft, step).attempts.push({
+  const { attempts } = editStep(draft, step)
+  for (const earlier of attempts) markInDoubt(draft, earlier, earlier.requestKey === requestKey)
+  attempts.push({
     n,
     generation,
     provider,
@@ -157,6 +173,8 @@ const beginGeneration = ({ draft }: Applied) => {
   doc.reason = null
   doc.timers = [...doc.timers.filter(({ id }) => id !== event), { id: event, event, dueAt, guards: 'wait' }]
   doc.settlesBy = new Date(decider.at.getTime() + compiled.worstCaseMs)
+  // Outages before the retry are no part of this generation's time.
+  if (doc.outagesUntil < decider.at) doc.outagesUntil = decider.at
 }
 
 const stepOf = (event: RecordEvent): number => ('attempt' in event ? event.attempt : 0)
@@ -164,11 +182,9 @@ const stepOf = (event: RecordEvent): number => ('attempt' in event ? event.attem
 /** Exhaustive: a new action breaks the build until it is given a meaning. */
 const writers: Record<DocumentActionName, (applied: Applied) => void> = {
   enqueue: ({ draft, step }) => {
-    const { provider } = budgetOf(contextOf(draft.snapshot), step)
-    const name = draft.compiled.definition.steps.find((candidate) => candidate.name === step)!.use[provider]!
     draft.doc.queue = [
       ...draft.doc.queue.filter((entry) => entry.step !== step),
-      { provider: name, step, readyAt: draft.decider.at },
+      { provider: providerNow(draft, step), step, readyAt: draft.decider.at },
     ]
   },
   dequeue: ({ draft, step }) => {
@@ -217,8 +233,7 @@ const writers: Record<DocumentActionName, (applied: Applied) => void> = {
   },
   markPossibleDuplicate: ({ draft, step }) => {
     const attempt = findAttempt(draft, step, current(draft, step))
-    const cost = attempt && draft.compiled.terms[attempt.provider]?.cost
-    if (attempt && cost === 'paid') attempt.possibleDuplicate = true
+    if (attempt) markInDoubt(draft, attempt, attempt.provider === providerNow(draft, step))
   },
   recordResult,
   discardResult: (applied) => keepLate(applied, 'discarded'),
