@@ -3,7 +3,7 @@
  * actions that change the document. Pure; executes nothing.
  */
 import { initialTransition, transition } from 'xstate'
-import type { AnyMachineSnapshot, AnyStateMachine } from 'xstate'
+import type { AnyMachineSnapshot, AnyStateMachine, AnyStateNode } from 'xstate'
 import { recordContextSchema } from './budgets.js'
 import type { RecordContext } from './budgets.js'
 import { documentActions } from './machine-parts.js'
@@ -64,6 +64,10 @@ export const restore = (machine: AnyStateMachine, stored: unknown): AnyMachineSn
 }
 
 export const contextOf = (snapshot: AnyMachineSnapshot): RecordContext => snapshot.context as RecordContext
+
+/** Every active state node, the root and the parents of leaves among them. */
+export const activeNodes = (snapshot: AnyMachineSnapshot): readonly AnyStateNode[] =>
+  (snapshot as unknown as { _nodes: readonly AnyStateNode[] })._nodes
 
 /** `read.calling`; regions of a parallel state are joined by `|`. */
 export const stateLabel = (value: unknown): string => {

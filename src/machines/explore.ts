@@ -7,7 +7,7 @@
  * deadline.
  */
 import type { AnyMachineSnapshot, AnyStateMachine, AnyStateNode } from 'xstate'
-import { advance, contextOf, stateLabel, start } from './advance.js'
+import { activeNodes, advance, contextOf, stateLabel, start } from './advance.js'
 import type { Advance } from './advance.js'
 import type { RecordContext, StepBudget } from './budgets.js'
 import { budgetOf } from './budgets.js'
@@ -65,9 +65,6 @@ const project = (context: RecordContext): RecordContext => ({
     ]),
   ),
 })
-
-const nodesOf = (snapshot: AnyMachineSnapshot): readonly AnyStateNode[] =>
-  (snapshot as unknown as { _nodes: readonly AnyStateNode[] })._nodes
 
 const isWithin = (node: AnyStateNode, ancestor: AnyStateNode): boolean => {
   for (let at: AnyStateNode | undefined = node; at; at = at.parent) if (at === ancestor) return true
@@ -185,7 +182,7 @@ export const explore = (original: AnyStateMachine, options: ExploreOptions): Nod
   for (let id = 0; id < nodes.length; id += 1) {
     if (nodes[id]!.settled) continue
     const { snapshot, timers } = places[id]!
-    const active = nodesOf(snapshot)
+    const active = activeNodes(snapshot)
     const mayMove = movable(active)
     for (const timer of timers) {
       const owner = timerOwner.get(timer)
