@@ -83,7 +83,7 @@ const newestChargeMs = async (io: StoreIo): Promise<number> => {
   return Math.max(EARLIEST_MS, ...(newest?.chargedAt ?? []).map((at) => at.getTime()))
 }
 
-export const listCharges = (
+export const listCharges = async (
   io: StoreIo,
   filter: ChargeFilter,
   page: { limit: number; token: string | null },

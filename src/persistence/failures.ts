@@ -41,13 +41,16 @@ const refusalOf = (serverCode: number | string | undefined): Refusal | null => {
 
 export const refusalOfWriteError = (error: WriteError): Refusal | null => refusalOf(error.code)
 
+export const TOO_LARGE = refusedAs('too-large', 'The document is larger than the 16 MiB that MongoDB can hold.')
+
 /**
  * The whole batch was turned away before any of it was done, because of one of its documents.
  * Null: the reason is another one.
  */
 export const refusalOfBatch = (error: unknown): Refusal | null => {
-  if (error instanceof MongoInvalidArgumentError && error.message.includes('larger than'))
-    return refusedAs('too-large', 'The document is larger than the 16 MiB that MongoDB can hold.')
+  if (error instanceof MongoInvalidArgumentError && error.message.includes('larger than')) return TOO_LARGE
+  // The driver writes into a buffer of 17 MiB and runs over its end; nesting beyond the stack is the other RangeError.
+  if (error instanceof RangeError && !error.message.includes('call stack')) return TOO_LARGE
   if (error instanceof BSON.BSONError || error instanceof RangeError)
     return refusedAs('not-encodable', `The document can't be encoded as BSON (${error.name}).`)
   if (error instanceof MongoError) return refusalOf(error.code)

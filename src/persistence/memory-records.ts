@@ -3,7 +3,7 @@
  */
 import { BSON } from 'mongodb'
 import type { InsertOutcome, RecordDocument, Save, SaveOutcome } from './contract.js'
-import { refusedAs } from './failures.js'
+import { TOO_LARGE, refusedAs } from './failures.js'
 import type { Refusal } from './failures.js'
 import { plainCopy } from './plain-copy.js'
 import { encodeSave, faultIn, versionAfter } from './save.js'
@@ -27,9 +27,7 @@ const roughBytes = (value: unknown): number => {
 }
 
 const tooLarge = (stored: StoredRecord): Refusal | null =>
-  roughBytes(stored) > SMALL_BYTES && BSON.calculateObjectSize(stored) > DOCUMENT_BYTES_LIMIT
-    ? refusedAs('too-large', 'The document is larger than the 16 MiB that MongoDB can hold.')
-    : null
+  roughBytes(stored) > SMALL_BYTES && BSON.calculateObjectSize(stored) > DOCUMENT_BYTES_LIMIT ? TOO_LARGE : null
 
 const notEncodable = (error: unknown): Refusal =>
   refusedAs('not-encodable', `The document holds something that is no JSON (${(error as Error).name}).`)
