@@ -13,6 +13,7 @@ import type { CallFailed, CallRef, RecordEvent } from './events.js'
 import type { PipelineDefinition, ProviderTerms, StepDefinition } from './pipeline.js'
 import type { StepPolicy } from './policy.js'
 import {
+  isSpent,
   leavesDoubt,
   mayFallBack,
   mayFallBackUncertain,
@@ -47,6 +48,7 @@ export const makeGuards = (policies: ReadonlyMap<string, StepPolicy>): { [name: 
     isOverdue: ({ context }) => context.overdue,
     isUnsettled: ({ context }) => !context.settled,
     hasResult: ({ context }, { step }) => budgetOf(context, step).result > 0,
+    isSpent: ({ context }, { step }) => isSpent(policy(step), context),
     isNextAttempt: (args, { step }) => {
       if (args.event.type !== 'ATTEMPT_STARTED' || args.context.overdue) return false
       const budget = budgetOf(args.context, step)
@@ -87,6 +89,7 @@ export const documentActions = [
   'closeUncertain',
   'closeLeaseExpired',
   'closeUnstorable',
+  'closeLeft',
   'markPossibleDuplicate',
   'recordResult',
   'discardResult',
@@ -126,6 +129,11 @@ const contextActions = (policies: ReadonlyMap<string, StepPolicy>) => ({
   keepResult: change((context, event, step) => withBudget(context, step, { result: callOf(event).attempt })),
   markOverdue: assign({ overdue: true }),
   markSettled: assign({ settled: true }),
+  spendTries: change((context, _event, step) => {
+    const { tries, result } = budgetOf(context, step)
+    const attempts = policies.get(step)?.step.attempts ?? tries
+    return result === 0 && tries > 0 ? withBudget(context, step, { tries: attempts }) : context
+  }),
   advanceGeneration: assign(({ context }: Args) => nextGeneration(context)),
 })
 

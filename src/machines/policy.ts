@@ -21,6 +21,10 @@ export const providerOf = ({ step, terms }: StepPolicy, budget: StepBudget): Pro
 }
 
 const hasTries = (policy: StepPolicy, budget: StepBudget) => budget.tries < policy.step.attempts
+/** I1: no try is left at the current provider. */
+export const isSpent = (policy: StepPolicy, context: RecordContext): boolean =>
+  !hasTries(policy, budgetOf(context, policy.step.name))
+
 const hasNextProvider = (policy: StepPolicy, budget: StepBudget) => budget.provider + 1 < policy.step.use.length
 
 /** I1, I3 */

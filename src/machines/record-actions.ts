@@ -231,6 +231,7 @@ const writers: Record<DocumentActionName, (applied: Applied) => void> = {
         reason: error.code,
       })
   },
+  closeLeft: ({ draft, step }) => closeOpenAttempts(draft, step, 'left', 'The step was left before an answer came.'),
   markPossibleDuplicate: ({ draft, step }) => {
     const attempt = findAttempt(draft, step, current(draft, step))
     if (attempt) markInDoubt(draft, attempt, attempt.provider === providerNow(draft, step))

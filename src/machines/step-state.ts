@@ -7,6 +7,8 @@
  * M3 The first answer of this generation becomes the result, whichever attempt it comes from, until the step has
  *    ended; later ones are handled at the root (P4).
  * M4 Every state but `ready` has a timer of its own; `ready` waits under the record's deadline (P2).
+ * M7 A step that called and was left without a result is over in this generation: entered again it is exhausted at once.
+ *    Otherwise a chart could call again while the first call is in doubt (P6), without bound.
  */
 export const delayNames = (step: string) => ({
   lease: `lease of ${step}`,
@@ -66,6 +68,7 @@ export const stepState = (step: string, options: StepStateOptions) => {
     description: options.description,
     meta: { step },
     initial: 'ready',
+    exit: [guarded('closeLeft', step), guarded('spendTries', step)], // M7
     on: {
       CALL_SUCCEEDED: {
         guard: guarded('isFirstAnswer', step),
@@ -86,6 +89,7 @@ export const stepState = (step: string, options: StepStateOptions) => {
         always: [
           { guard: guarded('hasResult', step), target: 'succeeded' }, // M2
           { guard: 'isOverdue', ...exhaustedWith(step, exhausted) },
+          { guard: guarded('isSpent', step), ...exhaustedWith(step, exhausted) }, // M7
         ],
         on: {
           ATTEMPT_STARTED: {

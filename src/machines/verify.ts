@@ -128,6 +128,14 @@ const describe = (machine: AnyStateMachine, label: string): string | null => {
   return node?.description ?? null
 }
 
+const walk = (machine: AnyStateMachine, options: ExploreOptions): Node[] | string => {
+  try {
+    return explore(machine, options)
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
 export const verify = (
   machine: AnyStateMachine,
   delayMaximaMs: ReadonlyMap<string, number>,
@@ -139,7 +147,9 @@ export const verify = (
     ...undeclared.map((event) => `Timer "${event}" has no declared maximum; give its delay as a named duration.`),
   ]
   if (problems.length > 0) return { ok: false, nodes: 0, problems }
-  const nodes = explore(machine, options)
+  const walked = walk(machine, options)
+  if (typeof walked === 'string') return { ok: false, nodes: 0, problems: [walked] }
+  const nodes = walked
   const worst = solve(nodes, byEvent)
   if (worst.some((ms) => ms === Infinity)) return { ok: false, nodes: nodes.length, problems: explain(nodes, worst) }
   const states = new Map<string, number>()
