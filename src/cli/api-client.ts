@@ -1,0 +1,137 @@
+/**
+ * The CLI's side of the HTTP API. Every request has a limit; an answer that is no Endstate's, and no answer at all, are
+ * errors that say what to do.
+ *
+ * `raw` is the answer as it came, for --json; `live` is what is shown of it.
+ */
+import type { z } from 'zod'
+import { LiveRecord, RecordPage, WayPage, type WayEntry } from '../live/shapes.js'
+import { CliError, EXIT } from './exit-codes.js'
+
+const REQUEST_TIMEOUT_MS = 15_000
+const HISTORY_PAGES_MAX = 50
+
+export type ApiTarget = { url: string; source: string | null }
+export type Answer<T> = { raw: unknown; live: T }
+export type ListQuery = { status?: string; pipeline?: string; source?: string; limit?: string; page?: string }
+
+export type ApiClient = {
+  readonly target: ApiTarget
+  record(id: string): Promise<Answer<LiveRecord>>
+  /** Null when it still has that version. */
+  recordSince(id: string, version: number): Promise<Answer<LiveRecord> | null>
+  records(query: ListQuery): Promise<Answer<z.infer<typeof RecordPage>>>
+  /** All pages. */
+  history(id: string): Promise<Answer<WayEntry[]> & { raw: unknown[] }>
+  /** Any JSON under the service's address, such as a result that is not inline. */
+  json(path: string): Promise<unknown>
+}
+
+/** The service answered with a problem (RFC 9457). */
+export class ApiProblem extends CliError {
+  readonly status: number
+  readonly problem: { readonly [fact: string]: unknown }
+  constructor(status: number, problem: { readonly [fact: string]: unknown }) {
+    const text = (name: string) => (typeof problem[name] === 'string' ? problem[name] : null)
+    const code = text('code') ?? 'failed'
+    super(status === 503 ? EXIT.unreachable : EXIT.failed, code, text('detail') ?? text('title') ?? `HTTP ${status}`)
+    this.status = status
+    this.problem = problem
+  }
+}
+
+export const unreachable = (url: string, error: unknown): CliError => {
+  const reason = reasonOf(error)
+  const message =
+    `No Endstate answers at ${url} (${reason}). ` +
+    'Start one with "endstate dev", or name another with --url or ENDSTATE_URL.'
+  return new CliError(EXIT.unreachable, 'unreachable', message, error)
+}
+
+const reasonOf = (error: unknown): string => {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  if (cause instanceof Error && 'code' in cause && typeof cause.code === 'string') return cause.code
+  if (cause instanceof Error && cause.name === 'TimeoutError') return `no answer in ${REQUEST_TIMEOUT_MS / 1000} s`
+  return cause instanceof Error ? cause.message : String(cause)
+}
+
+const noEndstate = (url: string, what: string): CliError =>
+  new CliError(
+    EXIT.unreachable,
+    'no-endstate',
+    `Something else than Endstate answers at ${url} (${what}). Check --url or ENDSTATE_URL.`,
+  )
+
+/** Headers that every request carries. */
+export const headersOf = ({ source }: ApiTarget): { [name: string]: string } => ({
+  accept: 'application/json',
+  ...(source === null ? {} : { 'endstate-source': source }),
+})
+
+/** The parsed body of an answer. Throws ApiProblem or CliError. */
+export const readAnswer = (url: string, status: number, text: string): unknown => {
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    throw noEndstate(url, `HTTP ${status}, no JSON`)
+  }
+  if (status < 400) return body
+  throw new ApiProblem(status, body !== null && typeof body === 'object' ? { ...body } : {})
+}
+
+export const createApiClient = (target: ApiTarget): ApiClient => {
+  const request = async (path: string, headers: { [name: string]: string } = {}): Promise<unknown> => {
+    const url = new URL(path, target.url)
+    let response: Response
+    let text: string
+    try {
+      response = await fetch(url, {
+        headers: { ...headersOf(target), ...headers },
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+        redirect: 'error',
+      })
+      text = await response.text()
+    } catch (error) {
+      throw unreachable(target.url, error)
+    }
+    return response.status === 304 ? null : readAnswer(target.url, response.status, text)
+  }
+  const parsed = <T extends z.ZodType>(shape: T, raw: unknown): z.output<T> => {
+    const { success, data, error } = shape.safeParse(raw)
+    if (success) return data
+    throw noEndstate(target.url, `unexpected ${error.issues[0]?.path.map(String).join('.') || 'answer'}`)
+  }
+  const pathOf = (id: string) => `/v1/records/${encodeURIComponent(id)}`
+
+  return {
+    target,
+    async record(id) {
+      const raw = await request(pathOf(id))
+      return { raw, live: parsed(LiveRecord, raw) }
+    },
+    async recordSince(id, version) {
+      const raw = await request(pathOf(id), { 'if-none-match': `"${version}"` })
+      return raw === null ? null : { raw, live: parsed(LiveRecord, raw) }
+    },
+    async records(query) {
+      const raw = await request(`/v1/records?${new URLSearchParams(query as { [name: string]: string })}`)
+      return { raw, live: parsed(RecordPage, raw) }
+    },
+    async history(id) {
+      const all = { raw: [] as unknown[], live: [] as WayEntry[] }
+      let page: string | null = null
+      for (let n = 0; n < HISTORY_PAGES_MAX; n += 1) {
+        const query = new URLSearchParams({ limit: '200', ...(page === null ? {} : { page }) })
+        const raw = await request(`${pathOf(id)}/history?${query}`)
+        const { items, next } = parsed(WayPage, raw)
+        all.raw.push(...((raw as { items: unknown[] }).items ?? []))
+        all.live.push(...items)
+        if (next === null) break
+        page = next
+      }
+      return all
+    },
+    json: (path) => request(path),
+  }
+}
