@@ -119,6 +119,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     mailboxes: createMailboxes(),
     loadView: createLoadView({
       providers: Object.keys(config.providers),
+      self: memberId,
       bus,
       members: () => liveness.members(),
       clock,

@@ -122,6 +122,7 @@ const startWorker = (shared: Shared): Stop => {
     clock,
     log,
     nobodyWaits: (provider) => loadView.nobodyWaits(provider),
+    taken: (provider) => loadView.taken(provider),
     settleByForce: (id, version, code, message) =>
       settleByForce(shared, by, id, version, { code, message, kind: 'unknown' }),
     timersAtOnceMax: TIMERS_AT_ONCE_MAX,
@@ -189,7 +190,10 @@ const startSweeper = (shared: Shared): Stop => {
     publish: (queue, hint) => ports.bus.publish(queue, hint),
     pending: (provider) => ports.bus.pending({ provider }),
     window: (provider) => loadView.window(provider),
-    holding: (waiting) => liveness.update({ waiting }),
+    holding: (waiting) => {
+      loadView.hold(waiting)
+      liveness.update({ waiting })
+    },
     clock,
     log,
   })

@@ -11,6 +11,8 @@ import type { Clock, Hint, HintBus } from './contract.js'
 import type { Logger } from './logger.js'
 
 export const FEED_MS = 200
+/** Pause while records are held back: nobody but the feeder hints them then. */
+const FEED_HOLDING_MS = 10
 /** A record that became ready less than this ago may still be on its way by a hint at once. */
 const GRACE_MS = 150
 const HINT_LASTS_MS = 20_000
@@ -41,6 +43,7 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
   const hintedUntil = new Map<string, number>()
   const turnOf = new Map<string, string>()
   const holding = new Set<string>()
+  const ledSinceMs = new Map<string, number>()
   let loops: Promise<void>[] = []
 
   const forget = () => {
@@ -50,9 +53,10 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
 
   const feedOnce = async (provider: string): Promise<number> => {
     const budget = deps.window(provider) - (await deps.pending(provider))
-    const chosen = budget > 0 ? await choose(deps, provider, budget, hintedUntil, turnOf) : { records: [], more: true }
+    const queue: Queue = { provider, hintedUntil, turnOf, graceMs: holding.has(provider) ? 0 : GRACE_MS }
+    const chosen = budget > 0 ? await choose(deps, queue, budget) : { records: [], more: true }
     const published = await Promise.all(chosen.records.map((record) => publish(provider, record)))
-    const held = budget > 0 ? chosen.more : await someoneWaits(deps, provider, hintedUntil)
+    const held = budget > 0 ? chosen.more : await someoneWaits(deps, queue)
     if (held !== holding.has(provider)) {
       if (held) holding.add(provider)
       else holding.delete(provider)
@@ -72,18 +76,25 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
     }
   }
 
+  /** The lease is asked for anew after a quarter of its time. */
+  const isLeader = async (provider: string): Promise<boolean> => {
+    if (clock.monotonicMs() - (ledSinceMs.get(provider) ?? -Infinity) < LEASE_MS / 4) return true
+    const askedMs = clock.monotonicMs()
+    const leads = await deps.leases.lease(`feeder:${provider}`, deps.holder, LEASE_MS)
+    if (leads) ledSinceMs.set(provider, askedMs)
+    else ledSinceMs.delete(provider)
+    return leads
+  }
+
   const run = async (provider: string) => {
     while (!closing.signal.aborted) {
       try {
-        if (await deps.leases.lease(`feeder:${provider}`, deps.holder, LEASE_MS)) {
-          const published = await feedOnce(provider)
-          if (published > 0 && published >= deps.window(provider) / 2) continue
-        }
+        if (await isLeader(provider)) await feedOnce(provider)
       } catch (error) {
         log.warn({ provider, error: String(error) }, 'The feeder could not look at the queue.')
       }
       forget()
-      await clock.sleep(FEED_MS, closing.signal)
+      await clock.sleep(holding.has(provider) ? FEED_HOLDING_MS : FEED_MS, closing.signal)
     }
   }
 
@@ -104,26 +115,27 @@ type Chosen = { records: WaitingRecord[]; more: boolean }
 const isHinted = (hintedUntil: ReadonlyMap<string, number>, now: number) => (record: WaitingRecord) =>
   (hintedUntil.get(record.id) ?? 0) > now
 
-const someoneWaits = async (deps: FeederDeps, provider: string, hintedUntil: ReadonlyMap<string, number>) => {
-  const turnOf = new Map<string, string>()
-  return (await choose(deps, provider, 1, hintedUntil, turnOf)).records.length > 0
+type Queue = {
+  provider: string
+  hintedUntil: ReadonlyMap<string, number>
+  /** The source that was served last, by provider. */
+  turnOf: Map<string, string>
+  graceMs: number
 }
 
+const someoneWaits = async (deps: FeederDeps, queue: Queue) =>
+  (await choose(deps, { ...queue, turnOf: new Map() }, 1)).records.length > 0
+
 /** Up to `budget` waiting records, one source after the other, going on after the source that was served last. */
-const choose = async (
-  deps: FeederDeps,
-  provider: string,
-  budget: number,
-  hintedUntil: ReadonlyMap<string, number>,
-  turnOf: Map<string, string>,
-): Promise<Chosen> => {
+const choose = async (deps: FeederDeps, queue: Queue, budget: number): Promise<Chosen> => {
+  const { provider, hintedUntil, turnOf, graceMs } = queue
   const { store, clock } = deps
   const last = turnOf.get(provider)
   const later = last === undefined ? [] : await store.waitingSources(provider, SOURCES_MAX, last)
   const sources = [...new Set([...later, ...(await store.waitingSources(provider, SOURCES_MAX))])]
   if (sources.length === 0) return { records: [], more: false }
   const hinted = isHinted(hintedUntil, clock.monotonicMs())
-  const readyBefore = new Date(clock.now().getTime() - GRACE_MS)
+  const readyBefore = new Date(clock.now().getTime() - graceMs)
   const served = sources.slice(0, Math.max(1, budget))
   const share = Math.ceil(budget / served.length)
   const queues = await Promise.all(
@@ -136,9 +148,9 @@ const choose = async (
   )
   const records: WaitingRecord[] = []
   for (let row = 0; row < share && records.length < budget; row += 1)
-    for (const queue of queues) if (queue[row] && records.length < budget) records.push(queue[row]!)
+    for (const waiting of queues) if (waiting[row] && records.length < budget) records.push(waiting[row]!)
   const taken = new Set(records.map(({ id }) => id))
-  const more = sources.length > served.length || queues.some((queue) => queue.some(({ id }) => !taken.has(id)))
+  const more = sources.length > served.length || queues.some((waiting) => waiting.some(({ id }) => !taken.has(id)))
   const lastServed = records.at(-1)?.source
   if (lastServed !== undefined) turnOf.set(provider, lastServed)
   return { records, more }

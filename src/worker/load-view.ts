@@ -10,12 +10,18 @@ import type { Clock, HintBus } from './contract.js'
 /** Hints per slot that may be on their way, so that a worker never runs dry. */
 export const HINTS_PER_SLOT = 2
 const LOOK_MS = 250
+/** Refusing a hint asks for a new look, at most this often. */
+const LOOK_AGAIN_MS = 20
 
 export type LoadView = {
   mayHint(provider: string): boolean
   nobodyWaits(provider: string): boolean
   /** This process has published a hint. */
   hinted(provider: string): void
+  /** This process has taken one. */
+  taken(provider: string): void
+  /** This process, as the feeder, holds records back at these providers. */
+  hold(providers: readonly string[]): void
   /** Hints that may be on their way at once. */
   window(provider: string): number
   start(): void
@@ -24,13 +30,19 @@ export type LoadView = {
 
 export const createLoadView = (deps: {
   providers: readonly string[]
+  /** This process' id among the members. */
+  self: string
   bus: Pick<HintBus, 'pending' | 'awaySinceMs'>
   members(): readonly Member[]
   clock: Clock
 }): LoadView => {
-  const { providers, bus, members, clock } = deps
+  const { providers, self, bus, members, clock } = deps
   const pending = new Map<string, number>()
+  /** Published less taken by this process since the last look. */
   const since = new Map<string, number>()
+  const lookedAtMs = new Map<string, number>()
+  const looking = new Set<string>()
+  let held: ReadonlySet<string> = new Set()
   const closing = new AbortController()
   let loop: Promise<void> = Promise.resolve()
 
@@ -38,14 +50,25 @@ export const createLoadView = (deps: {
     const slots = members().reduce((sum, member) => sum + (member.slots[provider] ?? 0), 0)
     return HINTS_PER_SLOT * slots
   }
-  const nobodyWaits = (provider: string) => !members().some(({ waiting }) => waiting.includes(provider))
+  const nobodyWaits = (provider: string) =>
+    !held.has(provider) && !members().some(({ id, waiting }) => id !== self && waiting.includes(provider))
+
+  const add = (provider: string, count: number) => since.set(provider, (since.get(provider) ?? 0) + count)
 
   const look = async (provider: string) => {
+    if (looking.has(provider)) return
+    looking.add(provider)
+    lookedAtMs.set(provider, clock.monotonicMs())
     const before = since.get(provider) ?? 0
     const count = await bus.pending({ provider }).catch(() => null)
+    looking.delete(provider)
     if (count === null) return
     pending.set(provider, count)
-    since.set(provider, Math.max(0, (since.get(provider) ?? 0) - before))
+    add(provider, -before)
+  }
+
+  const lookAgain = (provider: string) => {
+    if (clock.monotonicMs() - (lookedAtMs.get(provider) ?? 0) >= LOOK_AGAIN_MS) void look(provider)
   }
 
   const run = async () => {
@@ -58,9 +81,18 @@ export const createLoadView = (deps: {
   return {
     nobodyWaits,
     window,
-    mayHint: (provider) =>
-      nobodyWaits(provider) && (pending.get(provider) ?? 0) + (since.get(provider) ?? 0) < window(provider),
-    hinted: (provider) => since.set(provider, (since.get(provider) ?? 0) + 1),
+    mayHint(provider) {
+      if (!nobodyWaits(provider)) return false
+      const underWay = Math.max(0, (pending.get(provider) ?? 0) + (since.get(provider) ?? 0))
+      if (underWay < window(provider)) return true
+      lookAgain(provider)
+      return false
+    },
+    hinted: (provider) => add(provider, 1),
+    taken: (provider) => add(provider, -1),
+    hold(providers) {
+      held = new Set(providers)
+    },
     start() {
       loop = run()
     },

@@ -6,6 +6,7 @@
  * W3 The next step's intent rides in the save of an answer only where its provider has a free slot here and nobody
  *    waits for one (P12).
  */
+import { setMaxListeners } from 'node:events'
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
 import { applyEvent, dueTimers, mayFuse, nextIntent } from '../machines/decide.js'
 import type { CallIntent, Draft } from '../machines/draft.js'
@@ -30,6 +31,8 @@ export type WorkerDeps = {
   log: Logger
   /** May a step of this provider start here at once, or do others wait for it? */
   nobodyWaits(provider: string): boolean
+  /** A hint of this provider's queue was taken here. */
+  taken(provider: string): void
   /** A record whose turn the storage refuses for good. */
   settleByForce(record: string, version: number, code: string, message: string): Promise<void>
   timersAtOnceMax: number
@@ -54,6 +57,7 @@ export const createWorker = (deps: WorkerDeps): Worker => {
   const consumers: HintConsumer[] = []
   const running = new Set<Promise<void>>()
   const stopping = new AbortController()
+  setMaxListeners(0, stopping.signal) // One per call that runs, bounded by the slots.
   let timersRunning = 0
   let closed = false
 
@@ -76,6 +80,7 @@ export const createWorker = (deps: WorkerDeps): Worker => {
     track(takeTimerTurn(context, delivery).finally(done), 'A timer')
   }
   const onProviderHint = (provider: string, delivery: Delivery) => {
+    deps.taken(provider)
     const slot = deps.slots.get(provider)?.acquire()
     if (!slot) delivery.nak(100)
     else track(takeSlotTurn(context, provider, slot, delivery), 'A hint')

@@ -1,0 +1,117 @@
+/**
+ * Faultpoints: named places before and after each call that leaves the process, as decorators of the ports. Off, they
+ * are not there at all; on, `reach` decides what happens at each: nothing, a pause, an error, the end of the process.
+ */
+import type { Save } from '../persistence/contract.js'
+import type { Provider } from '../providers/contract.js'
+import type { Delivery, HintBus } from '../worker/contract.js'
+import type { Ports } from './ports.js'
+
+/** Each place and what a failure there stands for. */
+export const FAULTPOINTS = {
+  'store.insert.before': 'The record has not reached the database.',
+  'store.insert.after': 'The record is durable; its receipt and its message are not out yet.',
+  'store.save.before': 'The decision is made, nothing of it is stored.',
+  'store.save.after': 'The save is durable; nobody has acted on it, no hint is acked.',
+  'store.load.before': 'A worker holds a hint and has not read the record.',
+  'blobs.put.before': 'Large content has not reached the database.',
+  'blobs.put.after': 'Large content is stored; the record does not name it yet.',
+  'bus.publish.before': 'The record is stored; nobody has been told.',
+  'bus.publish.after': 'The hint is out.',
+  'bus.ack.before': 'The intent is saved; the hint will come again.',
+  'provider.call.before': 'The intent is durable; the provider has heard nothing.',
+  'provider.call.after': 'The provider has answered; nothing of the answer is stored.',
+} as const
+
+export type FaultpointName = keyof typeof FAULTPOINTS
+
+/** What passes a faultpoint: record ids, and event types of saves (`CALL_SUCCEEDED:read`) or steps of calls. */
+export type Passing = { records: readonly string[]; events: readonly string[] }
+
+/** Resolves to let the call go on, rejects to fail it. */
+export type Reach = (point: FaultpointName, passing: Passing) => Promise<void>
+
+const eventsOf = (saves: readonly Save[]): string[] =>
+  saves.flatMap(({ history }) =>
+    history.map(({ event }) => ('step' in event ? `${event.type}:${event.step}` : event.type)),
+  )
+
+const aroundStore = (store: Ports['store'], reach: Reach): Ports['store'] => ({
+  ...store,
+  async insert(docs) {
+    const passing = { records: docs.map(({ _id }) => _id), events: ['RECORD_ACCEPTED'] }
+    await reach('store.insert.before', passing)
+    const outcomes = await store.insert(docs)
+    await reach('store.insert.after', passing)
+    return outcomes
+  },
+  async save(saves) {
+    const passing = { records: saves.map(({ id }) => id), events: eventsOf(saves) }
+    await reach('store.save.before', passing)
+    const outcomes = await store.save(saves)
+    await reach('store.save.after', passing)
+    return outcomes
+  },
+  async load(ids, options) {
+    await reach('store.load.before', { records: ids, events: [] })
+    return store.load(ids, options)
+  },
+})
+
+const aroundBlobs = (blobs: Ports['blobs'], reach: Reach): Ports['blobs'] => ({
+  ...blobs,
+  async put(bytes, options) {
+    await reach('blobs.put.before', { records: [], events: [] })
+    const put = await blobs.put(bytes, options)
+    await reach('blobs.put.after', { records: [], events: [] })
+    return put
+  },
+})
+
+const aroundBus = (bus: HintBus, reach: Reach): HintBus => {
+  const watched = (delivery: Delivery): Delivery => ({
+    ...delivery,
+    ack() {
+      const passing = { records: [delivery.hint.record], events: [delivery.hint.type] }
+      void reach('bus.ack.before', passing).then(
+        () => delivery.ack(),
+        () => undefined,
+      )
+    },
+  })
+  return {
+    ...bus,
+    async publish(queue, hint) {
+      const passing = { records: [hint.record], events: [hint.type] }
+      await reach('bus.publish.before', passing)
+      await bus.publish(queue, hint)
+      await reach('bus.publish.after', passing)
+    },
+    consume: (queue, handlers) =>
+      bus.consume(queue, { ...handlers, onHint: (delivery) => handlers.onHint(watched(delivery)) }),
+  }
+}
+
+const aroundProvider = (provider: Provider, reach: Reach): Provider => ({
+  terms: provider.terms,
+  slots: provider.slots,
+  async call(request, signal) {
+    const passing = { records: [request.record], events: [request.step] }
+    await reach('provider.call.before', passing)
+    const answer = await provider.call(request, signal)
+    await reach('provider.call.after', passing)
+    return answer
+  },
+  close: () => provider.close(),
+})
+
+/** Wraps every port; give it to `createEndstate` as `decorate`. */
+export const withFaultpoints =
+  (reach: Reach) =>
+  (ports: Ports): Ports => ({
+    store: aroundStore(ports.store, reach),
+    blobs: aroundBlobs(ports.blobs, reach),
+    heartbeats: ports.heartbeats,
+    bus: aroundBus(ports.bus, reach),
+    providers: new Map([...ports.providers].map(([name, provider]) => [name, aroundProvider(provider, reach)])),
+  })

@@ -1,0 +1,103 @@
+/**
+ * One Endstate process for tests, run by plain node on dist/: `TEST_NODE` is its JSON setting. It stops at a faultpoint
+ * where the test kills it (`stop`), prints one line per thing a test waits for, and ends with the process that
+ * started it.
+ *
+ * READY {"url":…}        its roles run; the url of its API, when it has the role
+ * REACHED {"point":…}    it stands at the faultpoint and will not go on
+ */
+import { MongoClient } from 'mongodb'
+import { connect } from 'nats'
+import { z } from 'zod'
+import { createEndstate } from '../../dist/endstate.js'
+import { endstate } from '../../dist/config/builder.js'
+import { http } from '../../dist/providers/http.js'
+import { listen } from '../../dist/server/listen.js'
+import { withFaultpoints } from '../../dist/simulation/faultpoints.js'
+
+const say = (word, facts) => process.stdout.write(`${word} ${JSON.stringify(facts)}\n`)
+const setting = JSON.parse(process.env.TEST_NODE)
+
+/** `{ url, slots, recovery, cost, … }` as http() takes them. */
+const providers = Object.fromEntries(Object.entries(setting.providers).map(([name, options]) => [name, http(options)]))
+const es = endstate({ providers })
+
+/** Step outputs are any JSON; `request` of later steps passes the earlier outputs on. */
+const pipelineOf = ({ name, steps, ...options }) => {
+  let pipeline = es.pipeline(name, {
+    revision: 1,
+    accepts: ['application/json'],
+    lease: { sendWithin: '1s', failover: '1s' },
+    ...options,
+  })
+  for (const [index, { name: step, ...rest }] of steps.entries()) {
+    const request = index === 0 ? undefined : (outputs) => ({ outputs })
+    pipeline = pipeline.step(step, {
+      output: z.unknown(),
+      deadline: '2s',
+      backoff: { initial: '50ms', max: '200ms' },
+      ...(request && { request }),
+      ...rest,
+    })
+  }
+  return pipeline
+}
+const config = es.config({ pipelines: setting.pipelines.map(pipelineOf), sources: setting.sources ?? ['local'] })
+
+const matches = (wanted, point, passing) =>
+  wanted.point === point &&
+  (wanted.event === undefined || passing.events.includes(wanted.event)) &&
+  (wanted.record === undefined || passing.records.includes(wanted.record))
+
+let passed = 0
+const reach = async (point, passing) => {
+  const { stop } = setting
+  if (!stop || !matches(stop, point, passing)) return
+  passed += 1
+  if (passed !== (stop.nth ?? 1)) return
+  say('REACHED', { point, ...passing })
+  await new Promise(() => {})
+}
+
+const log = Object.fromEntries(
+  ['info', 'warn', 'error'].map((level) => [
+    level,
+    (facts, message) => process.stderr.write(`${level} ${message} ${JSON.stringify(facts)}\n`),
+  ]),
+)
+
+const mongo = await new MongoClient(setting.mongoUrl, {
+  serverSelectionTimeoutMS: 5_000,
+  heartbeatFrequencyMS: 500,
+  ...setting.mongoOptions,
+}).connect()
+const nats = await connect({
+  servers: setting.natsUrl,
+  maxReconnectAttempts: -1,
+  reconnectTimeWait: 250,
+  pingInterval: 2_000,
+})
+const instance = await createEndstate(config, {
+  mongo,
+  database: setting.database,
+  nats,
+  roles: setting.roles,
+  prefix: setting.prefix,
+  secrets: () => undefined,
+  log,
+  carryOverAfterMs: setting.carryOverAfterMs ?? 1_000,
+  ...(setting.stop && { decorate: withFaultpoints(reach) }),
+})
+await instance.start()
+const listening = setting.roles.includes('api')
+  ? await listen((req, res) => instance.handler(req, res), { host: '127.0.0.1', port: 0 })
+  : null
+say('READY', { url: listening?.url ?? null })
+
+process.on('SIGTERM', async () => {
+  await listening?.close({ graceMs: 1_000 })
+  await instance.close()
+  await nats.close()
+  await mongo.close()
+  process.exit(0)
+})
