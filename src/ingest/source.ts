@@ -16,7 +16,6 @@ export type Source = {
 
 export function openSource(content: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): Source {
   const iterator = content instanceof Uint8Array ? once(content) : content[Symbol.asyncIterator]()
-  const aborted = whenAborted(signal)
   let held: Buffer[] = []
   let heldBytes = 0
   let ended = false
@@ -26,7 +25,7 @@ export function openSource(content: Uint8Array | AsyncIterable<Uint8Array>, sign
     if (ended) return null
     if (failed !== null) throw failed
     try {
-      const step = await (aborted === null ? iterator.next() : Promise.race([iterator.next(), aborted.promise]))
+      const step = await unlessAborted(iterator.next(), signal)
       if (step.done !== true) return step.value
       ended = true
       return null
@@ -53,7 +52,6 @@ export function openSource(content: Uint8Array | AsyncIterable<Uint8Array>, sign
     },
     failure: () => failed,
     async close() {
-      aborted?.forget()
       if (!ended && iterator.return !== undefined) await iterator.return().catch(() => undefined)
     },
   }
@@ -63,16 +61,18 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   if (bytes.byteLength > 0) yield bytes
 }
 
-function whenAborted(signal: AbortSignal | undefined): { promise: Promise<never>; forget(): void } | null {
-  if (signal === undefined) return null
-  let onAbort = (): void => undefined
-  const promise = new Promise<never>((_, reject) => {
-    onAbort = () => reject(new Error('aborted'))
+/**
+ * Rejects when the signal aborts first. Not Promise.race with one promise for the signal's whole life: that promise
+ * would keep every race, and with it every chunk, until its end.
+ */
+function unlessAborted<T>(step: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return step
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new Error('aborted'))
     if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, { once: true })
+    signal.addEventListener('abort', onAbort, { once: true })
+    step.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
-  promise.catch(() => undefined)
-  return { promise, forget: () => signal.removeEventListener('abort', onAbort) }
 }
 
 function broken(error: unknown, signal: AbortSignal | undefined): Refusal {

@@ -60,7 +60,9 @@ export function createServer(deps: ServerDeps): Server {
   const text = JSON.stringify(openapi)
 
   const app = new Koa()
-  app.on('error', (error: unknown) => deps.log.error({ err: nameOf(error) }, 'A response broke off.'))
+  app.on('error', (error: unknown) => {
+    if (!isClientGone(error)) deps.log.error({ err: nameOf(error) }, 'A response broke off.')
+  })
   app.use(problems(deps))
   app.use(securityHeaders())
   app.use(routerOf([...routes, documentation]).routes())
@@ -117,6 +119,12 @@ const noRoute: Koa.Middleware = (ctx) => {
     throw new Problem(405, 'method-not-allowed', detail, { headers: { allow: allowed.join(', ') } })
   }
   throw new Problem(404, 'unknown-route', 'There is nothing at this address. See /openapi.json for what there is.')
+}
+
+/** Clients go away in the middle of everything; that is their business and no error of ours. */
+function isClientGone(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return /^(ECONNRESET|EPIPE|ECANCELED|ERR_STREAM_PREMATURE_CLOSE|HPE_.*)$/.test(code)
 }
 
 /** Class and code of an error; the message may quote content and stays out of the log. */

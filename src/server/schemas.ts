@@ -27,7 +27,8 @@ const metadata = z.record(z.string(), z.string()).meta({
 
 export const submitBody = z
   .strictObject({ pipeline: name, input: json, metadata: metadata.optional() })
-  .meta({ id: 'SubmitRequest' })
+  // The generator takes `unknown` for optional; it is not.
+  .meta({ id: 'SubmitRequest', required: ['pipeline', 'input'] })
 
 export const submitQuery = z.strictObject({
   pipeline: name.optional().meta({ description: 'When given, the body is the input itself, of any media type' }),

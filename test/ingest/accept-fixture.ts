@@ -20,10 +20,11 @@ export const pipelineSet = (compiled: readonly CompiledPipeline[]): PipelineSet 
   all: () => [...compiled],
 })
 
-/** `forms` takes JSON, `scans` images and PDFs, `notes` any text, `small` at most 1000 bytes of anything. */
+/** `forms` takes JSON, `scans` images and PDFs, `films` large images, `notes` text, `tables` CSV, `small` anything up to 1000 bytes. */
 export const testPipelines: PipelineSet = pipelineSet([
   compile(pipeline([step('read')], { name: 'forms', accepts: ['application/json'], inputBytesMax: 5 * MIB })),
   compile(pipeline([step('read')], { name: 'scans', accepts: ['image/*', 'application/pdf'], inputBytesMax: 2 * MIB })),
+  compile(pipeline([step('read')], { name: 'films', accepts: ['image/*'], inputBytesMax: 100 * MIB })),
   compile(pipeline([step('read')], { name: 'notes', accepts: ['text/plain'], inputBytesMax: MIB })),
   compile(pipeline([step('read')], { name: 'tables', accepts: ['text/csv'], inputBytesMax: MIB })),
   compile(pipeline([step('read')], { name: 'small', accepts: ['*/*'], inputBytesMax: 1000 })),
