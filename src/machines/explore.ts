@@ -2,9 +2,12 @@
  * Walks every state a record machine can reach when providers, people and clocks are an adversary: every answer in
  * every state, every pending timer at any moment, both ways of every guard that the pipeline's author wrote.
  *
- * The machine itself is run, not a model of it; only the context is projected to what its guards read. Regions of a
- * parallel state are walked one after the other, because their product explodes and they share nothing but the
- * deadline.
+ * The machine itself is run, not a model of it; only the context is projected to what its guards read.
+ *
+ * W1 Regions of a parallel state are walked apart, because their product explodes and they share nothing but the
+ *    deadline. A node with several unfinished regions has no time of its own: it leads at once to one node for each
+ *    of them, in which the others are finished. Whatever the record does, one region finishes last (or settles the
+ *    record), and its walk takes at least as long; so the worst of these nodes bounds the whole.
  */
 import type { AnyMachineSnapshot, AnyStateMachine, AnyStateNode } from 'xstate'
 import { activeNodes, advance, contextOf, stateLabel, start } from './advance.js'
@@ -13,6 +16,7 @@ import type { RecordContext, StepBudget } from './budgets.js'
 import { budgetOf } from './budgets.js'
 import { isOwnEventType } from './events.js'
 import type { DeliveredEvent } from './record-machine.js'
+import { finishedValue, isInside, unfinished, withValueAt } from './regions.js'
 import { stepOfNode } from './step-state.js'
 
 export const NODES_MAX = 20_000
@@ -25,10 +29,12 @@ export type Node = {
   overdue: boolean
   /** Event types of the timers that run in this node. */
   timers: ReadonlySet<string>
+  /** W1: no time passes here; the edges lead to its regions, each by itself. */
+  apart: boolean
   edges: Edge[]
 }
 
-type Place = { snapshot: AnyMachineSnapshot; timers: ReadonlySet<string> }
+type Place = { snapshot: AnyMachineSnapshot; timers: ReadonlySet<string>; regions: readonly AnyStateNode[] }
 type Oracle = { machine: AnyStateMachine; each(run: () => void): void }
 
 /** Replaces the author's guards by every combination of answers, one run each. */
@@ -65,30 +71,6 @@ const project = (context: RecordContext): RecordContext => ({
     ]),
   ),
 })
-
-const isWithin = (node: AnyStateNode, ancestor: AnyStateNode): boolean => {
-  for (let at: AnyStateNode | undefined = node; at; at = at.parent) if (at === ancestor) return true
-  return false
-}
-
-const isDone = (region: AnyStateNode, active: readonly AnyStateNode[]): boolean => {
-  if (region.type === 'final') return true
-  const children = active.filter((node) => node.parent === region)
-  if (region.type === 'parallel') return children.length > 0 && children.every((child) => isDone(child, active))
-  return children.some((child) => child.type === 'final')
-}
-
-/** State nodes that may move now: in each parallel state only the first region that is not done. */
-const movable = (active: readonly AnyStateNode[]): ((node: AnyStateNode) => boolean) => {
-  const frozen = active
-    .filter((node) => node.type === 'parallel')
-    .flatMap((parallel) => {
-      const regions = active.filter((node) => node.parent === parallel)
-      const focus = regions.find((region) => !isDone(region, active))
-      return regions.filter((region) => region !== focus)
-    })
-  return (node) => !frozen.some((region) => isWithin(node, region))
-}
 
 const failure = { code: 'x', message: 'x', kind: 'executed' } as const
 
@@ -151,16 +133,34 @@ export const explore = (original: AnyStateMachine, options: ExploreOptions): Nod
     const id = nodes.length
     const resolved = machine.resolveState({ value: snapshot.value, context, status: snapshot.status } as never)
     known.set(key, id)
+    const regions = context.settled ? [] : unfinished(activeNodes(resolved as AnyMachineSnapshot))
     nodes.push({
       id,
       label: stateLabel(snapshot.value),
       settled: context.settled,
       overdue: context.overdue,
       timers: running,
+      apart: regions.length > 0,
       edges: [],
     })
-    places.push({ snapshot: resolved as AnyMachineSnapshot, timers: running })
+    places.push({ snapshot: resolved as AnyMachineSnapshot, timers: running, regions })
     return id
+  }
+
+  /** W1 */
+  const walkApart = (from: number) => {
+    const { snapshot, timers, regions } = places[from]!
+    for (const region of regions) {
+      const others = regions.filter((other) => other !== region)
+      const value = others.reduce<unknown>(
+        (all, other) => withValueAt(all, other.path, finishedValue(other)),
+        snapshot.value,
+      )
+      const alone = machine.resolveState({ value, context: contextOf(snapshot), status: snapshot.status } as never)
+      const stopped = (timer: string) => others.some((other) => isInside(timerOwner.get(timer), other))
+      const to = enter(alone as AnyMachineSnapshot, new Set([...timers].filter((timer) => !stopped(timer))))
+      nodes[from]!.edges.push({ event: 'apart', to, restarts: new Set() })
+    }
   }
 
   const follow = (from: number, event: DeliveredEvent, fired: string | null) => {
@@ -181,14 +181,13 @@ export const explore = (original: AnyStateMachine, options: ExploreOptions): Nod
   })
   for (let id = 0; id < nodes.length; id += 1) {
     if (nodes[id]!.settled) continue
-    const { snapshot, timers } = places[id]!
-    const active = activeNodes(snapshot)
-    const mayMove = movable(active)
-    for (const timer of timers) {
-      const owner = timerOwner.get(timer)
-      if (!owner || mayMove(owner)) follow(id, { type: timer } as DeliveredEvent, timer)
+    if (nodes[id]!.apart) {
+      walkApart(id)
+      continue
     }
-    for (const event of eventsIn(active, contextOf(snapshot), mayMove, options)) follow(id, event, null)
+    const { snapshot, timers } = places[id]!
+    for (const timer of timers) follow(id, { type: timer } as DeliveredEvent, timer)
+    for (const event of eventsIn(activeNodes(snapshot), contextOf(snapshot), options)) follow(id, event, null)
   }
   return nodes
 }
@@ -196,12 +195,10 @@ export const explore = (original: AnyStateMachine, options: ExploreOptions): Nod
 const eventsIn = (
   active: readonly AnyStateNode[],
   context: RecordContext,
-  mayMove: (node: AnyStateNode) => boolean,
   options: ExploreOptions,
 ): DeliveredEvent[] => {
   const events: DeliveredEvent[] = []
   for (const node of active) {
-    if (!mayMove(node)) continue
     const step = stepOfNode(node)
     const use = step === null ? undefined : options.use.get(step)
     if (step !== null && use) events.push(...answersFor(context, step, use[budgetOf(context, step).provider] ?? ''))

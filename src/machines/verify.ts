@@ -44,11 +44,13 @@ const regionOf = (nodes: readonly Node[], from: number, timer: string, limitMs: 
 const solve = (nodes: readonly Node[], maximaMs: ReadonlyMap<string, number>): number[] => {
   const worst = nodes.map(({ settled }) => (settled ? 0 : Infinity))
   const regions = nodes.map((node) =>
-    node.settled
-      ? []
-      : [...node.timers].map((timer) =>
-          regionOf(nodes, node.id, timer, (maximaMs.get(timer) ?? Infinity) + TIMER_SLACK_MS),
-        ),
+    node.apart
+      ? [{ limitMs: 0, exits: node.edges.map(({ to }) => to) }]
+      : node.settled
+        ? []
+        : [...node.timers].map((timer) =>
+            regionOf(nodes, node.id, timer, (maximaMs.get(timer) ?? Infinity) + TIMER_SLACK_MS),
+          ),
   )
   for (let changed = true; changed;) {
     changed = false

@@ -25,6 +25,21 @@ const chart = (change: Partial<OwnChart>): OwnChart => ({
 })
 const read = (done: string) => stepState('read', { description: 'Reads.', done, exhausted: 'investigation' })
 
+const region = (name: string) => ({
+  initial: name,
+  states: {
+    [name]: stepState(name, { description: name, done: 'finished', exhausted: 'investigation' }),
+    finished: { type: 'final' },
+  },
+})
+const parallel = (names: string[]) => ({
+  all: {
+    type: 'parallel',
+    states: Object.fromEntries(names.map((name) => [`r-${name}`, region(name) as object])),
+    onDone: '#completed',
+  },
+})
+
 describe('the worst case of a sequence', () => {
   it('is the deadline, then one call in flight with its quarantine', () => {
     const { worstCaseMs, deadlineMs } = compile(pipeline([step('read')]))
@@ -106,23 +121,58 @@ describe('a machine written by hand', () => {
 
   it('walks the regions of a parallel state apart', () => {
     const names = ['read', 'b', 'c', 'd']
-    const region = (name: string) => ({
-      initial: name,
-      states: {
-        [name]: stepState(name, { description: name, done: 'finished', exhausted: 'investigation' }),
-        finished: { type: 'final' },
-      },
-    })
-    const states = {
-      all: {
-        type: 'parallel',
-        states: Object.fromEntries(names.map((n) => [`r-${n}`, region(n)])),
-        onDone: '#completed',
-      },
-    }
-    const compiled = compile(pipeline(names.map((n) => step(n))), chart({ initial: 'all', states }))
+    const compiled = compile(pipeline(names.map((n) => step(n))), chart({ initial: 'all', states: parallel(names) }))
     expect(compiled.verification.nodes).toBeLessThan(400)
     expect(compiled.verification.states.some(({ state }) => state === 'completed')).toBe(true)
+  })
+
+  it.each([[['slow', 'quick']], [['quick', 'slow']]])('takes the slowest of the regions %j, in any order', (names) => {
+    const slow = step('slow', { use: ['paid'], onUncertain: 'investigate' })
+    const own = chart({ initial: 'all', states: parallel(names) })
+    const { worstCaseMs, deadlineMs } = compile(pipeline([slow, step('quick')]), own)
+    expect(worstCaseMs - deadlineMs).toBe(25_000 + 120_000 + 3 * TIMER_SLACK_MS)
+  })
+
+  it('counts what follows the regions, and regions within regions', () => {
+    const inner = { type: 'parallel', states: parallel(['b', 'c'])['all'].states }
+    const outer = { type: 'parallel', states: { 'r-a': region('read'), 'r-bc': inner }, onDone: 'cool' }
+    const states = { all: outer, cool: { after: { patience: '#completed' } } }
+    const own = chart({ initial: 'all', states, delaysMs: { patience: 600_000 } })
+    const { worstCaseMs, deadlineMs } = compile(pipeline(['read', 'b', 'c'].map((name) => step(name))), own)
+    // Past the deadline a call in flight may still succeed, just before its quarantine ends.
+    expect(worstCaseMs - deadlineMs).toBe(25_000 + 200 + 600_000 + 4 * TIMER_SLACK_MS)
+  })
+
+  it('with a region that is never done is refused, naming the region', () => {
+    const states = parallel(['read', 'b'])
+    const endless = { initial: 'tick', states: { tick: { after: { beat: '#completed' } } } }
+    const all = { ...states['all'], states: { ...states['all'].states, 'r-b': endless } }
+    const own = chart({ initial: 'all', states: { all }, delaysMs: { beat: 1_000 } })
+    expect(refusal(() => compile(pipeline([step('read')]), own))).toContain('Region "record.all.r-b"')
+  })
+
+  it('is walked under whatever name a step’s state has', () => {
+    const own = chart({ initial: 'first', states: { first: read('completed') } })
+    const { verification } = compile(pipeline([step('read')]), own)
+    expect(verification.states.map(({ state }) => state)).toContain('first.calling')
+  })
+
+  it('that has a step in two places is refused', () => {
+    const own = chart({ states: { read: read('again'), again: read('completed') } })
+    expect(refusal(() => compile(pipeline([step('read')]), own))).toContain('a step has one place')
+  })
+
+  it('that goes back to a step finds it exhausted, so the walk is finite', () => {
+    const again = (exhausted: string, target: string) => ({
+      read: stepState('read', { description: 'Reads.', done: '#completed', exhausted }),
+      again: { after: { pause: target } },
+    })
+    const delaysMs = { pause: 1_000, patience: 60_000 }
+    const endless = chart({ states: again('again', '#record.read'), delaysMs })
+    expect(refusal(() => compile(pipeline([step('read')]), endless))).toContain('cycle')
+    const round = { initial: 'read', after: { patience: '#investigation' }, states: again('round.again', 'read') }
+    const bounded = chart({ initial: 'round', states: { round }, delaysMs })
+    expect(compile(pipeline([step('read')]), bounded).verification.nodes).toBeLessThan(100)
   })
 })
 
