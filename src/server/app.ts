@@ -72,7 +72,7 @@ export function createServer(deps: ServerDeps): Server {
 }
 
 function routerOf(routes: readonly Route[]): Router {
-  const router = new Router()
+  const router = new Router({ strict: true, sensitive: true })
   for (const { spec, handle } of routes) {
     router[spec.method](spec.path.replace(/\{(\w+)\}/g, ':$1'), (ctx) => handle(ctx as unknown as RouteContext))
   }

@@ -67,6 +67,7 @@ export function asProblem(error: unknown): Problem {
     const detail = 'The storage did not answer in time. Records keep their state: ask again in a moment.'
     return new Problem(503, 'unavailable', detail, { headers: { 'retry-after': '1' }, cause: error })
   }
+  if (codeOf(error) === 'bad-page-token') return badPageToken()
   return new Problem(
     500,
     'internal',

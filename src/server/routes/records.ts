@@ -66,10 +66,15 @@ async function showRecord(deps: ServerDeps, ctx: RouteContext): Promise<void> {
   parsePart(noQuery, ctx.query, 'query')
   const { id } = parsePart(idParams, ctx.params, 'path')
   const doc = await loadVisible(deps, identity, id)
-  ctx.status = 200
-  ctx.set('etag', `"${doc.version}"`)
-  if (ctx.fresh) ctx.status = 304
+  const etag = `"${doc.version}"`
+  ctx.set('etag', etag)
+  if (isKnown(ctx.get('if-none-match'), etag)) ctx.status = 304
   else ctx.body = recordView(doc)
+}
+
+/** Not Koa's `fresh`: fetch sends `Cache-Control: no-cache` beside If-None-Match, and that is no reason to send all again. */
+function isKnown(ifNoneMatch: string, etag: string): boolean {
+  return ifNoneMatch.split(',').some((known) => known.trim().replace(/^W\//, '') === etag || known.trim() === '*')
 }
 
 async function showHistory(deps: ServerDeps, ctx: RouteContext): Promise<void> {
