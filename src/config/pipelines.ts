@@ -15,7 +15,11 @@ export class ConfigRefused extends Error {
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
-export type CompiledSet = PipelineSet & { all(): Compiled[] }
+export type CompiledSet = PipelineSet & {
+  byName(name: string): Compiled | undefined
+  byVersion(version: string): Compiled | undefined
+  all(): Compiled[]
+}
 
 const duplicatesIn = (names: readonly string[]) => names.filter((name, index) => names.indexOf(name) !== index)
 

@@ -4,7 +4,7 @@
  * so a million waiting records cost no memory here.
  *
  * F1 Every record that waits is hinted sooner or later, also when its first hint was lost (P9): after HINT_LASTS_MS
- *    it is hinted again.
+ *    it is hinted again, and at once when the bus has no hint left that could be its own.
  */
 import type { Heartbeats, RecordStore, WaitingRecord } from '../persistence/contract.js'
 import type { Clock, Hint, HintBus } from './contract.js'
@@ -16,6 +16,8 @@ const FEED_HOLDING_MS = 10
 /** A record that became ready less than this ago may still be on its way by a hint at once. */
 const GRACE_MS = 150
 const HINT_LASTS_MS = 20_000
+/** With nothing left on the bus, a hint older than this was lost. */
+const HINT_LOST_MS = 1_000
 const LEASE_MS = 4_000
 const SOURCES_MAX = 1_000
 
@@ -40,19 +42,22 @@ export type Feeder = { start(): void; close(): Promise<void>; feedOnce(provider:
 export const createFeeder = (deps: FeederDeps): Feeder => {
   const { clock, log } = deps
   const closing = new AbortController()
-  const hintedUntil = new Map<string, number>()
+  /** Until when (monotonic ms) a record counts as hinted, by provider and id. */
+  const hinted = new Map(deps.providers.map((provider) => [provider, new Map<string, number>()]))
   const turnOf = new Map<string, string>()
   const holding = new Set<string>()
   const ledSinceMs = new Map<string, number>()
   let loops: Promise<void>[] = []
 
-  const forget = () => {
-    const now = clock.monotonicMs()
-    for (const [id, until] of hintedUntil) if (until <= now) hintedUntil.delete(id)
+  const forget = (provider: string, before: number) => {
+    for (const [id, until] of hinted.get(provider)!) if (until <= before) hinted.get(provider)!.delete(id)
   }
 
   const feedOnce = async (provider: string): Promise<number> => {
-    const budget = deps.window(provider) - (await deps.pending(provider))
+    const pending = await deps.pending(provider)
+    if (pending === 0) forget(provider, clock.monotonicMs() + HINT_LASTS_MS - HINT_LOST_MS)
+    const budget = deps.window(provider) - pending
+    const hintedUntil = hinted.get(provider)!
     const queue: Queue = { provider, hintedUntil, turnOf, graceMs: holding.has(provider) ? 0 : GRACE_MS }
     const chosen = budget > 0 ? await choose(deps, queue, budget) : { records: [], more: true }
     const published = await Promise.all(chosen.records.map((record) => publish(provider, record)))
@@ -69,7 +74,7 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
     const hint: Hint = { type: version === 1 ? 'RECORD_ACCEPTED' : 'STEP_READY', record: id, version }
     try {
       await deps.publish({ provider }, hint)
-      hintedUntil.set(id, clock.monotonicMs() + HINT_LASTS_MS)
+      hinted.get(provider)!.set(id, clock.monotonicMs() + HINT_LASTS_MS)
       return true
     } catch {
       return false // The bus is away: the record is still in the queue.
@@ -93,7 +98,7 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
       } catch (error) {
         log.warn({ provider, error: String(error) }, 'The feeder could not look at the queue.')
       }
-      forget()
+      forget(provider, clock.monotonicMs())
       await clock.sleep(holding.has(provider) ? FEED_HOLDING_MS : FEED_MS, closing.signal)
     }
   }

@@ -29,7 +29,7 @@ export const WORK_STREAM_LIMITS: WorkStreamLimits = {
   messagesPerQueueMax: 250_000,
   bytesMax: 256 * 1024 * 1024,
   ageMaxMs: 15 * 60_000,
-  ackWaitMs: 30_000,
+  ackWaitMs: 5_000,
   ackPendingMax: 20_000,
 }
 
