@@ -3,7 +3,6 @@
  * ConfigRefused with everything that is wrong about the config itself.
  */
 import { createHash } from 'node:crypto'
-import type { PipelineSet } from '../machines/compiled.js'
 import { compilePipeline, NAME_PATTERN } from '../machines/compile.js'
 import type { Compiled } from '../machines/compile.js'
 import type { Terms } from '../machines/record-machine.js'
@@ -15,7 +14,8 @@ export class ConfigRefused extends Error {
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
-export type CompiledSet = PipelineSet & {
+/** A PipelineSet that still has each proof. */
+export type CompiledSet = {
   byName(name: string): Compiled | undefined
   byVersion(version: string): Compiled | undefined
   all(): Compiled[]
