@@ -44,6 +44,9 @@ export const submitHeaders = z.object({
     .regex(/^[\x21-\x7e]{1,255}$/, 'must be 1 to 255 visible ASCII characters')
     .optional()
     .meta({ description: 'The same key from the same source is the same record' }),
+  'Endstate-Source': name
+    .optional()
+    .meta({ description: 'The source, where the server runs on loopback without keys' }),
   Prefer: z
     .string()
     .optional()
