@@ -11,9 +11,11 @@ import { compileConfig } from './config/pipelines.js'
 import type { CompiledSet } from './config/pipelines.js'
 import { createAccept } from './ingest/accept.js'
 import type { Accept } from './ingest/contract.js'
+import { applyEvent } from './machines/decide.js'
 import { describeMachine } from './machines/describe.js'
 import { newRecord } from './machines/new-record.js'
 import type { RecordDocument } from './machines/record.js'
+import { StoreUnavailable } from './persistence/contract.js'
 import { assertDeployment } from './persistence/deployment.js'
 import { createGroupCommit } from './persistence/group-commit.js'
 import { ensureIndexes } from './persistence/indexes.js'
@@ -34,7 +36,9 @@ import { assertJetStream } from './worker/nats-work-stream.js'
 import { createRecentRecords } from './worker/recent-records.js'
 import { createServerClock } from './worker/server-clock.js'
 import { createSettledWaiters } from './worker/settled-waiters.js'
-import { startRoles } from './roles.js'
+import { createTurns } from './worker/turn.js'
+import type { TakeTurn, Turn } from './worker/turn.js'
+import { hintReady, startRoles } from './roles.js'
 
 export const ROLES = ['api', 'worker', 'sweeper'] as const
 export type Role = (typeof ROLES)[number]
@@ -57,6 +61,12 @@ export type EndstateOptions = {
 export type EndstateInstance = {
   pipelines: CompiledSet
   accept: Accept
+  records: {
+    /** Null when there is none. */
+    get(id: string): Promise<RecordDocument | null>
+    /** Ends an unsettled record, and one in investigation. `by` names the person in the history. */
+    cancel(id: string, options: { reason: string; by: string }): Promise<RecordDocument | null>
+  }
   handler(req: IncomingMessage, res: ServerResponse): void
   /** Begins to take hints, to sweep and to take submissions from NATS, as the roles say. */
   start(): Promise<void>
@@ -103,7 +113,8 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       waiting: [],
     },
   })
-  const shared: Shared = {
+  const savedListeners = new Set<(after: RecordDocument) => void>()
+  const base = {
     config,
     options,
     pipelines,
@@ -125,7 +136,19 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       clock,
     }),
     waiters: createSettledWaiters({ load: async (id) => (await store.load([id]))[0] ?? null, clock }),
+    onSaved: (listener: (after: RecordDocument) => void) => void savedListeners.add(listener),
   }
+  const turns = createTurns({
+    ...base,
+    by: `${runsWorker ? 'worker' : 'api'}:${memberId}`,
+    facts: false,
+    saved: (before, after) => {
+      base.waiters.tell(after)
+      hintReady(base, before, after)
+      for (const listener of savedListeners) listener(after)
+    },
+  })
+  const shared: Shared = { ...base, turns }
   const accept = createAccept({
     pipelines,
     records: shared.records,
@@ -155,6 +178,16 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   return {
     pipelines,
     accept,
+    records: {
+      get: (id) => shared.records.load(id),
+      cancel: async (id, { reason, by }) => {
+        const turn = await turns(id, (draft) => {
+          draft.decider = { ...draft.decider, by: `operator:${by}` }
+          applyEvent(draft, { type: 'CANCEL', reason })
+        })
+        return after(turn)
+      },
+    },
     handler: (req, res) => server.handler(req, res),
     readiness,
     async start() {
@@ -175,6 +208,12 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   }
 }
 
+const after = (turn: Turn): RecordDocument | null => {
+  if (turn.kind === 'saved' || turn.kind === 'unchanged') return turn.doc
+  if (turn.kind === 'missing') return null
+  throw new StoreUnavailable(`The record could not be changed now (${turn.kind}); ask again.`)
+}
+
 /** What the roles of one process share. */
 export type Shared = {
   config: EndstateConfig
@@ -191,6 +230,9 @@ export type Shared = {
   recent: ReturnType<typeof createRecentRecords>
   mailboxes: ReturnType<typeof createMailboxes>
   loadView: ReturnType<typeof createLoadView>
+  turns: TakeTurn
+  /** Called with each record that this process has saved. */
+  onSaved(listener: (after: RecordDocument) => void): void
   waiters: ReturnType<typeof createSettledWaiters>
 }
 

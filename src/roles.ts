@@ -16,7 +16,6 @@ import { createDirectHints, isAway } from './worker/direct-hints.js'
 import { createFeeder } from './worker/feeder.js'
 import { createForeignKeeper } from './worker/foreign.js'
 import { createSweeper, shardsFor } from './worker/sweeper.js'
-import { createTurns } from './worker/turn.js'
 import { createWorker } from './worker/worker.js'
 
 const TIMERS_AT_ONCE_MAX = 128
@@ -51,7 +50,11 @@ const startIngest = async (shared: Shared, accept: Accept, nc: NatsConnection): 
 }
 
 /** Steps that became ready by this save are hinted at once, where nobody waits before them. */
-const hintReady = (shared: Shared, before: RecordDocument, after: RecordDocument): void => {
+export const hintReady = (
+  shared: Pick<Shared, 'loadView' | 'ports'>,
+  before: RecordDocument,
+  after: RecordDocument,
+): void => {
   const { loadView, ports } = shared
   const knew = new Set(before.queue.map(({ step, readyAt }) => `${step} ${readyAt.getTime()}`))
   for (const { provider, step, readyAt } of after.queue) {
@@ -80,35 +83,17 @@ const settleByForce = async (
 
 const startWorker = (shared: Shared): Stop => {
   const by = `worker:${shared.memberId}`
-  const { ports, pipelines, clock, log, liveness, loadView } = shared
+  const { ports, pipelines, clock, log, loadView } = shared
   const slots = createSlotPools(ports.providers.values())
   const nothing = () => {}
   const alarms = createAlarms((doc) => {
     const hint = { type: 'TIMER_DUE', record: doc._id, version: doc.version } as const
     if (worker.timersFree() > 0) worker.onTimerHint({ hint, ack: nothing, nak: nothing })
   })
-  const turns = createTurns({
-    pipelines,
-    records: shared.records,
-    recent: shared.recent,
-    mailboxes: shared.mailboxes,
-    liveness,
-    clock,
-    ids: shared.ids,
-    log,
-    by,
-    facts: false,
-    saved: (before, after) => {
-      if (isSettled(after.status)) shared.waiters.tell(after)
-      else {
-        hintReady(shared, before, after)
-        alarms.set(after, clock.now())
-      }
-    },
-  })
+  shared.onSaved((after) => alarms.set(after, clock.now()))
   const worker = createWorker({
     pipelines,
-    turns,
+    turns: shared.turns,
     runCall: createCallRunner({
       providers: ports.providers,
       blobs: ports.blobs,

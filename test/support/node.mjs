@@ -4,7 +4,7 @@
  * started it.
  *
  * READY {"url":…}        its roles run; the url of its API, when it has the role
- * REACHED {"point":…}    it stands at the faultpoint and will not go on
+ * REACHED {"point":…}    it stands at the faultpoint and goes on only by SIGUSR2
  */
 import { MongoClient } from 'mongodb'
 import { connect } from 'nats'
@@ -56,7 +56,7 @@ const reach = async (point, passing) => {
   passed += 1
   if (passed !== (stop.nth ?? 1)) return
   say('REACHED', { point, ...passing })
-  await new Promise(() => {})
+  await new Promise((resolve) => process.once('SIGUSR2', resolve))
 }
 
 const log = Object.fromEntries(
@@ -88,10 +88,17 @@ const instance = await createEndstate(config, {
   carryOverAfterMs: setting.carryOverAfterMs ?? 1_000,
   ...(setting.stop && { decorate: withFaultpoints(reach) }),
 })
+/** The API, and what has no route yet: POST /test/cancel/ID. */
+const handler = (req, res) => {
+  const cancelled = /^\/test\/cancel\/(.+)$/.exec(req.url)
+  if (!cancelled) return instance.handler(req, res)
+  instance.records.cancel(cancelled[1], { reason: 'The test says so.', by: 'test' }).then(
+    (doc) => res.end(JSON.stringify({ status: doc.status })),
+    (error) => res.writeHead(500).end(String(error)),
+  )
+}
 await instance.start()
-const listening = setting.roles.includes('api')
-  ? await listen((req, res) => instance.handler(req, res), { host: '127.0.0.1', port: 0 })
-  : null
+const listening = setting.roles.includes('api') ? await listen(handler, { host: '127.0.0.1', port: 0 }) : null
 say('READY', { url: listening?.url ?? null })
 
 process.on('SIGTERM', async () => {
