@@ -135,3 +135,6 @@ export const createApiClient = (target: ApiTarget): ApiClient => {
     json: (path) => request(path),
   }
 }
+
+/** The service can't be reached or used right now: asking again later may help. */
+export const isAway = (error: unknown): boolean => error instanceof CliError && error.exitCode === EXIT.unreachable

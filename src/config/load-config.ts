@@ -27,6 +27,8 @@ export class ConfigNotLoaded extends Error {
 const { z } = zodModule
 const CONFIG_FILE = 'endstate.config.ts'
 const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+export const SHIPPED_CONFIG = join(packageRoot, CONFIG_FILE)
+export const SAMPLES_DIR = join(packageRoot, 'samples')
 
 const exists = (path: string) =>
   access(path).then(
@@ -42,7 +44,7 @@ export const findConfig = async (given: string | null, cwd: string): Promise<str
     throw new ConfigNotLoaded(path, null, 'There is no such file: give its path with --config or ENDSTATE_CONFIG.')
   }
   const own = join(cwd, CONFIG_FILE)
-  return (await exists(own)) ? own : join(packageRoot, CONFIG_FILE)
+  return (await exists(own)) ? own : SHIPPED_CONFIG
 }
 
 const aFunction = z.custom<(...args: never[]) => unknown>((value) => typeof value === 'function', 'is no function')

@@ -1,0 +1,36 @@
+/**
+ * Where a command writes to and reads its surroundings from. Results for machines go to stdout with --json, one JSON value
+ * a line; results for people go there without it. Everything else, such as progress and errors, goes to stderr.
+ */
+import type { Environment } from '../config/settings.js'
+
+export type Io = {
+  env: Environment
+  cwd: string
+  /** A line on stdout. */
+  out(line: string): void
+  /** A line on stderr. */
+  note(line: string): void
+  /** Raw text to the terminal that stderr is; for what is drawn over. */
+  draw(text: string): void
+  /** Stdout is a terminal. */
+  outIsTerminal: boolean
+  /** Stderr is a terminal: progress may be drawn over. */
+  noteIsTerminal: boolean
+  columns(): number
+  rows(): number
+}
+
+export const processIo = (): Io => ({
+  env: process.env,
+  cwd: process.cwd(),
+  out: (line) => void process.stdout.write(`${line}\n`),
+  note: (line) => void process.stderr.write(`${line}\n`),
+  draw: (text) => void process.stderr.write(text),
+  outIsTerminal: process.stdout.isTTY,
+  noteIsTerminal: process.stderr.isTTY,
+  columns: () => process.stderr.columns ?? 100,
+  rows: () => process.stderr.rows ?? 40,
+})
+
+export const printJson = (io: Io, value: unknown): void => io.out(JSON.stringify(value))

@@ -1,0 +1,114 @@
+/** A record as people read it: its row in a table, its way, and all that is known about it. Pure. */
+import { rowOf } from '../live/records-store.js'
+import type { LiveAttempt, LiveRecord, WayEntry } from '../live/shapes.js'
+import { between, bytesText, clip, durationText, safeText, tableText, timeText } from './text.js'
+
+const JSON_CHARACTERS_MAX = 2_000
+
+export const TABLE_HEAD = ['record', 'name', 'status', 'state', 'attempts', 'charges', 'took'] as const
+
+/** `now`: ISO, for records that are not settled yet. */
+export const tableRow = (record: LiveRecord, now: string): string[] => {
+  const row = rowOf(record)
+  return [
+    row.id,
+    clip(safeText(row.name), 32),
+    row.status,
+    row.status === 'processing' ? row.state : '',
+    String(row.attempts),
+    row.charges.join(', '),
+    durationText(between(row.acceptedAt, row.settledAt ?? now)),
+  ]
+}
+
+const subject = ({ step, attempt, provider, errorCode }: WayEntry): string =>
+  [step, attempt === null ? null : `#${attempt}`, provider === null ? null : `at ${provider}`, errorCode]
+    .filter((part) => part !== null)
+    .join(' ')
+
+/** `+1.20 s  read.calling -> extract.ready  CALL_SUCCEEDED read #1`; the start is the record's acceptance. */
+export const wayLine = (entry: WayEntry, acceptedAt: string): string[] => [
+  `+${(Math.max(0, between(acceptedAt, entry.at)) / 1000).toFixed(2)} s`,
+  entry.from === entry.to || entry.from === '' ? entry.to : `${entry.from} -> ${entry.to}`,
+  safeText(`${entry.type} ${subject(entry)}`.trim()),
+]
+
+const attemptRow = (step: string, attempt: LiveAttempt): string[] => [
+  '',
+  `${step} #${attempt.n}`,
+  attempt.provider,
+  attempt.outcome ?? 'running',
+  attempt.endedAt === null ? '' : durationText(between(attempt.startedAt, attempt.endedAt)),
+  attempt.spend === null ? '' : `spend ${attempt.spend.amount} ${attempt.spend.currency} (${attempt.spend.basis})`,
+  attempt.possibleDuplicate ? 'possible duplicate' : '',
+  attempt.error === null ? '' : safeText(`${attempt.error.code}: ${attempt.error.message}`),
+]
+
+/** A result: fields by name where it has some, else its JSON, clipped. */
+export const outputLines = (output: unknown): string[] => {
+  const fields = output !== null && typeof output === 'object' && 'fields' in output ? output.fields : null
+  if (Array.isArray(fields)) return fields.length === 0 ? ['no fields'] : tableText(fields.map(fieldRow))
+  return [clip(safeText(JSON.stringify(output) ?? ''), JSON_CHARACTERS_MAX)]
+}
+
+const fieldRow = (field: unknown): string[] => {
+  const { name, value, confidence } = (field ?? {}) as { [name: string]: unknown }
+  const shown = typeof value === 'string' ? value : partsOf(value).join(' ')
+  return [
+    safeText(String(name)),
+    clip(safeText(shown), 80),
+    typeof confidence === 'number' ? `${Math.round(confidence * 100)} %` : '',
+  ]
+}
+
+const partsOf = (value: unknown): string[] =>
+  value !== null && typeof value === 'object'
+    ? Object.values(value)
+        .filter((part) => part !== null)
+        .map(String)
+    : [String(value)]
+
+const facts = (record: LiveRecord): string[][] => [
+  ['pipeline', `${record.pipeline} (${record.pipelineVersion.slice(0, 12)})`],
+  ['source', `${record.source}${record.key === null ? '' : `, key ${safeText(record.key)}`}`],
+  [
+    'input',
+    safeText([record.input.fileName, record.input.mediaType, bytesText(record.input.bytes)].filter(Boolean).join(', ')),
+  ],
+  ['accepted', `${timeText(record.acceptedAt)} UTC`],
+  record.settledAt === null
+    ? ['settles by', `${timeText(record.settlesBy)} UTC, at the latest`]
+    : [
+        'settled',
+        `${timeText(record.settledAt)} UTC, after ${durationText(between(record.acceptedAt, record.settledAt))}`,
+      ],
+  ...(record.generation > 1 ? [['generation', String(record.generation)]] : []),
+  ...(record.simulated ? [['simulated', 'yes']] : []),
+  ...(record.reason === null ? [] : [['reason', safeText(`${record.reason.code}: ${record.reason.message}`)]]),
+]
+
+const section = (title: string, lines: readonly string[]): string[] =>
+  lines.length === 0 ? [] : ['', title, ...lines.map((line) => `  ${line}`)]
+
+/** Everything about one record; `outputs` are the results that could be had, by step. */
+export const recordText = (
+  record: LiveRecord,
+  way: readonly WayEntry[],
+  outputs: { readonly [step: string]: unknown },
+): string[] => {
+  const steps = Object.entries(record.steps)
+  const attempts = steps.flatMap(([name, { attempts: list }]) => list.map((one) => attemptRow(name, one).slice(1)))
+  const charges = Object.entries(record.charges).map(([key, { amount, currency }]) => [key, `${amount} ${currency}`])
+  const results = Object.entries(outputs).flatMap(([step, output]) => [
+    `${step}:`,
+    ...outputLines(output).map((line) => `  ${line}`),
+  ])
+  return [
+    `${record.id}  ${record.status}${record.status === 'processing' ? ` (${record.state})` : ''}`,
+    ...tableText(facts(record)).map((line) => `  ${line}`),
+    ...section('Way', tableText(way.map((entry) => [...wayLine(entry, record.acceptedAt), entry.by]))),
+    ...section('Attempts', tableText(attempts)),
+    ...section('Results', results),
+    ...section('Charges', charges.length === 0 ? ['none'] : tableText(charges)),
+  ]
+}
