@@ -137,12 +137,7 @@ const loadApart = async (
 
 export const createGroupCommit = (store: RecordStore, options: GroupCommitOptions = {}): RecordWriter => {
   const { closing, time = { monotonicMs: () => performance.now(), sleep: pause } } = options
-  const drained: (() => void)[] = []
-  let open = 0
-  const settled = (): void => {
-    if (open > 0) return
-    for (const resolve of drained.splice(0)) resolve()
-  }
+  const open = new Set<Promise<unknown>>()
   const laneOptions: LaneOptions = {
     batchMax: options.batchMax ?? 64,
     inFlightMax: options.inFlightMax ?? 2,
@@ -157,14 +152,10 @@ export const createGroupCommit = (store: RecordStore, options: GroupCommitOption
   const loads = createLane((ids: string[]) => loadApart(store, ids, false), laneOptions)
   const majorityLoads = createLane((ids: string[]) => loadApart(store, ids, true), laneOptions)
 
-  const counted = async <T>(work: Promise<T>): Promise<T> => {
-    open += 1
-    try {
-      return await work
-    } finally {
-      open -= 1
-      settled()
-    }
+  const tracked = <T>(work: Promise<T>): Promise<T> => {
+    open.add(work)
+    void work.catch(() => {}).then(() => open.delete(work))
+    return work
   }
   const load = async (id: string, majority: boolean): Promise<RecordDocument | null> => {
     const found = await (majority ? majorityLoads : loads).add(id, id)
@@ -174,9 +165,9 @@ export const createGroupCommit = (store: RecordStore, options: GroupCommitOption
   const insertLimit = { limitMs: options.insertUnknownLimitMs ?? 10_000, closing, time }
   const saveLimit = { limitMs: options.saveUnknownLimitMs ?? 120_000, closing, time }
   return {
-    insert: (doc) => counted(untilKnown(inserts.add(doc._id, doc), () => insertsAgain.add(doc._id, doc), insertLimit)),
-    save: (save) => counted(untilKnown(saves.add(save.id, save), () => savesAgain.add(save.id, save), saveLimit)),
-    load: (id, loadOptions) => counted(load(id, loadOptions?.majority ?? false)),
-    drain: () => (open === 0 ? Promise.resolve() : new Promise((resolve) => drained.push(resolve))),
+    insert: (doc) => tracked(untilKnown(inserts.add(doc._id, doc), () => insertsAgain.add(doc._id, doc), insertLimit)),
+    save: (save) => tracked(untilKnown(saves.add(save.id, save), () => savesAgain.add(save.id, save), saveLimit)),
+    load: (id, loadOptions) => tracked(load(id, loadOptions?.majority ?? false)),
+    drain: async () => void (await Promise.allSettled(open)),
   }
 }

@@ -7,7 +7,7 @@
  *    and mends broken surrogates. It is also cheaper to write and to read.
  * F2 `chargedAt` and `unsent` exist for indexes alone and are derived from what the same write stores.
  * F3 Reading checks `_id`, version and status and trusts the rest, which only this code writes; the deep check is
- *    `parseRecord` in documents.ts.
+ *    `faultsOf` in documents.ts.
  */
 import type { OutboxEntry } from '../machines/record.js'
 import { RECORD_STATUSES } from '../machines/record.js'
