@@ -3,9 +3,9 @@
  * file of its own.
  */
 import { Command, CommanderError, Option } from 'commander'
-import { SETTINGS } from '../config/settings.js'
+import { requireServers, SETTINGS } from '../config/settings.js'
 import { STATUSES } from '../live/shapes.js'
-import { CliError, codeOf, EXIT, EXIT_CODES, exitCodeOf, type ExitCode } from './exit-codes.js'
+import { codeOf, EXIT, EXIT_CODES, exitCodeOf, type ExitCode } from './exit-codes.js'
 import { clientFrom, durationFlag, settingsFrom, type GlobalFlags, type ServiceFlags } from './flags.js'
 import { printJson, type Io } from './io.js'
 import { tableText } from './text.js'
@@ -25,14 +25,14 @@ export const runCli = async (args: readonly string[], io: Io): Promise<Ending> =
     await buildProgram(io, run).parseAsync([...args], { from: 'user' })
     return ending
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
-    const code = exitCodeOf(error)
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok // help
     const message = error instanceof Error ? error.message : String(error)
-    io.note(`endstate: ${message}`)
+    const code = error instanceof CommanderError ? 'usage' : codeOf(error)
+    if (code !== 'usage') io.note(`endstate: ${message}`) // commander has said it already
     // Without a code it is a bug or the platform's: then the stack helps.
-    if (codeOf(error) === 'failed' && !(error instanceof CliError) && error instanceof Error) io.note(error.stack ?? '')
-    if (args.includes('--json')) printJson(io, { error: { code: codeOf(error), message } })
-    return code
+    if (code === 'failed' && error instanceof Error) io.note(error.stack ?? '')
+    if (args.includes('--json')) printJson(io, { error: { code, message } })
+    return code === 'usage' ? EXIT.usage : exitCodeOf(error)
   }
 }
 
@@ -95,9 +95,9 @@ const serviceCommands = (program: Command, run: Run): void => {
     .action(
       run(async (io, command) => {
         const { settings, environment } = settingsFrom(flagsOf<ServiceFlags>(command), io.env)
-        const { requireServers } = await import('../config/settings.js')
+        const connected = requireServers(settings)
         const { serve } = await import('./serve.js')
-        await serve(requireServers(settings), environment)
+        await serve(connected, environment)
         return 'stay'
       }),
     )
@@ -228,9 +228,10 @@ const topics = (program: Command, io: Io): void => {
     .action(() => io.out(settingsText()))
 }
 
-/** The first Ctrl-C ends the waiting; what was submitted goes on. */
+/** The first Ctrl-C ends the waiting, and so does a reader of stdout that went away; what was submitted goes on. */
 const interruption = (): AbortSignal => {
   const controller = new AbortController()
   process.once('SIGINT', () => controller.abort())
+  process.stdout.once('error', () => controller.abort())
   return controller.signal
 }

@@ -22,6 +22,12 @@ export const durationText = (ms: number): string => {
   return parts.join(' ')
 }
 
+/** The same for an upper bound: rounded up to what is shown. */
+export const boundText = (ms: number): string => {
+  const unit = ms < 59_950 ? 100 : ms < 3_600_000 ? 1_000 : ms < 86_400_000 ? 60_000 : 3_600_000
+  return durationText(Math.ceil(ms / unit) * unit)
+}
+
 export const between = (from: string, to: string): number => Date.parse(to) - Date.parse(from)
 
 export const bytesText = (bytes: number): string => {

@@ -1,7 +1,7 @@
 /** `dev`: everything on this machine until Ctrl-C. */
 import { startDev, workerText, type DevService } from '../dev-service.js'
 import { printJson, type Io } from '../io.js'
-import { durationText } from '../text.js'
+import { boundText } from '../text.js'
 import type { Session } from '../session.js'
 
 export const dev = async (io: Io, session: Session, json: boolean): Promise<void> => {
@@ -33,7 +33,7 @@ export const welcome = (service: DevService): string[] => {
     '',
     `Endstate runs at ${url}`,
     `  worker     process ${worker}; end it with "kill -9 ${worker}", and records go on in a new one`,
-    `  pipelines  ${pipelines.map((p) => `${p.name} (settles within ${durationText(p.worstCaseMs)})`).join(', ')}`,
+    `  pipelines  ${pipelines.map((p) => `${p.name} (settles within ${boundText(p.worstCaseMs)})`).join(', ')}`,
     `  config     ${config}`,
     `  data       ${dataDir}`,
     `  mongodb    ${addressOf(mongo)}`,

@@ -7,7 +7,7 @@ import type { Compiled } from '../../machines/compile.js'
 import { PipelineRefused } from '../../machines/compile.js'
 import { EXIT, type ExitCode } from '../exit-codes.js'
 import { printJson, type Io } from '../io.js'
-import { durationText, tableText } from '../text.js'
+import { boundText, tableText } from '../text.js'
 
 type Finding = { name: string; compiled: Compiled } | { name: string; problems: readonly string[] }
 
@@ -52,13 +52,13 @@ const textOf = (finding: Finding): string[] => {
     .sort((a, b) => b.worstCaseMs - a.worstCaseMs)
     .map(({ state, worstCaseMs: ms, description }) => [
       `  ${state}`,
-      ms === 0 ? 'settled' : `at most ${durationText(ms)}`,
+      ms === 0 ? 'settled' : `at most ${boundText(ms)}`,
       description ?? '',
     ])
   return [
     '',
-    `Pipeline ${finding.name} (${version.slice(0, 12)}) always settles, at the latest ${durationText(worstCaseMs)} after acceptance.`,
-    `Nothing new is started after ${durationText(deadlineMs)}; ${verification.nodes} situations were examined.`,
+    `Pipeline ${finding.name} (${version.slice(0, 12)}) always settles, at the latest ${boundText(worstCaseMs)} after acceptance.`,
+    `Nothing new is started after ${boundText(deadlineMs)}; ${verification.nodes} situations were examined.`,
     ...tableText(states),
   ]
 }

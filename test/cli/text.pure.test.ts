@@ -1,0 +1,80 @@
+/** How values are written for people. */
+import { describe, expect, it } from 'vitest'
+import { boundText, clip, durationText, safeText, tableText } from '../../src/cli/text.js'
+import { outputLines, recordText } from '../../src/cli/record-text.js'
+import { liveRecord, seconds, wayEntry } from '../live/live-records.js'
+
+describe('durations', () => {
+  it.each([
+    [0, '0.0 s'],
+    [1_234, '1.2 s'],
+    [59_940, '59.9 s'],
+    [59_960, '1 min'],
+    [61_000, '1 min 1 s'],
+    [3_600_000, '1 h'],
+    [3_661_000, '1 h 1 min'],
+    [90_061_000, '1 d 1 h'],
+  ])('of %i ms are %s', (ms, text) => expect(durationText(ms)).toBe(text))
+
+  it.each([
+    [1, '0.1 s'],
+    [3_661_000, '1 h 2 min'],
+    [3_660_000, '1 h 1 min'],
+    [61_001, '1 min 2 s'],
+  ])('that bound something are rounded up: %i ms are %s', (ms, text) => expect(boundText(ms)).toBe(text))
+})
+
+describe('text from outside', () => {
+  it('can’t steer the terminal', () => expect(safeText('a\u001b[2Jb\nc\u009b1m')).toBe('a?[2Jb?c?1m'))
+  it('is clipped with a sign', () => expect([clip('abcd', 4), clip('abcde', 4)]).toEqual(['abcd', 'abc…']))
+})
+
+it('tables have columns as wide as their widest cell, and nothing after the last', () => {
+  expect(
+    tableText([
+      ['a', 'bb', ''],
+      ['ccc', 'd'],
+    ]),
+  ).toEqual(['a    bb', 'ccc  d'])
+})
+
+describe('a record', () => {
+  const attempt = {
+    n: 1,
+    generation: 1,
+    provider: 'ocr',
+    outcome: 'uncertain',
+    startedAt: seconds(1),
+    endedAt: seconds(3),
+    spend: { amount: '0.05', currency: 'EUR', basis: 'upper-bound' },
+    possibleDuplicate: true,
+    error: { code: 'timed-out', message: 'No answer.' },
+  }
+  const record = liveRecord('r1', {
+    status: 'completed',
+    state: 'completed',
+    settledAt: seconds(4),
+    steps: { read: { attempts: [attempt], result: null } },
+    charges: { read: { amount: '0.40', currency: 'EUR', at: seconds(4) } },
+  })
+  const text = recordText(record, [wayEntry(2, { event: { type: 'CALL_UNCERTAIN', step: 'read', attempt: 1 } })], {
+    read: { fields: [{ name: 'patientName', value: 'A B', confidence: 0.97 }] },
+  }).join('\n')
+
+  it.each([
+    ['how it ended', /^r1 {2}completed$/m],
+    ['how long it took', /after 4\.0 s/],
+    ['its way', /\+2\.00 s {2}a -> b {2}CALL_UNCERTAIN read #1 {2}worker:1/],
+    [
+      'its attempts with spend and doubt',
+      /read #1 {2}ocr {2}uncertain {2}2\.0 s {2}spend 0\.05 EUR \(upper-bound\) {2}possible duplicate {2}timed-out: No answer\./,
+    ],
+    ['its results', /patientName {2}A B {2}97 %/],
+    ['its charges', /Charges\n {2}read {2}0\.40 EUR/],
+  ])('shows %s', (_what, pattern) => expect(text).toMatch(pattern))
+
+  it('whose result has no fields says so, and any other result is JSON', () => {
+    expect(outputLines({ fields: [] })).toEqual(['no fields'])
+    expect(outputLines({ urgency: 'routine' })).toEqual(['{"urgency":"routine"}'])
+  })
+})
