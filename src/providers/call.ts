@@ -142,12 +142,16 @@ async function askInTime(provider: Provider, request: CallRequest, options: Call
   const grace = new AbortController()
   const late = await Promise.race([answered, clock.sleep(SETTLE_GRACE_MS, grace.signal)])
   grace.abort()
-  if (late !== undefined && late.kind !== 'unknown') return late
+  // What the adapter knows goes first; that it was ended is known better here.
+  if (late !== undefined && (late.kind !== 'unknown' || !ONLY_ENDED.has(late.code))) return late
   const noAnswer = signal?.aborted
     ? { code: 'call-stopped', message: 'The worker stopped while the call ran.' }
     : { code: 'deadline-exceeded', message: `No answer within ${request.deadlineMs} ms.` }
   return { ...late, kind: 'unknown', ...noAnswer }
 }
+
+/** An adapter's codes for "I know only that you ended it". */
+const ONLY_ENDED: ReadonlySet<string> = new Set(['no-answer', 'adapter-threw'])
 
 const ANSWER_KINDS: ReadonlySet<unknown> = new Set<CallAnswer['kind']>([
   'succeeded',

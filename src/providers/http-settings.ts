@@ -80,39 +80,51 @@ const REQUEST_ID_HEADERS = ['x-request-id', 'request-id', 'x-amzn-requestid', 'a
 const headerName = z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, 'is no header name')
 /** These say where a request ends: they are ours. */
 const framing = new Set(['content-length', 'transfer-encoding', 'connection', 'expect', 'host'])
-const ownHeader = headerName.refine((name) => !framing.has(name.toLowerCase()), 'is set by the provider itself')
 const secret = z.custom<Secret>(isSecret, "is not written as env('NAME')")
-const statuses = z.array(z.int().min(300).max(599)).default([])
+const statuses = z.array(z.int().min(300).max(599))
 const aFunction = z.custom<never>((value) => typeof value === 'function', 'is no function').optional()
+
+function headerTrouble(name: string): string | null {
+  if (framing.has(name.toLowerCase())) return 'is set by the provider itself'
+  return headerName.safeParse(name).success ? null : 'is no header name'
+}
 
 /** Durations and functions keep their own types; zod checks the rest, and that nothing is misspelt. */
 const Options = z.strictObject({
   url: z.string(),
   method: z.enum(['POST', 'PUT']).default('POST'),
-  headers: z.record(ownHeader, z.union([z.string(), secret])).default({}),
+  headers: z
+    .record(z.string(), z.union([z.string(), secret]))
+    .superRefine((headers, context) => {
+      for (const name of Object.keys(headers)) {
+        const wrong = headerTrouble(name)
+        if (wrong !== null) context.addIssue({ code: 'custom', path: [name], message: wrong })
+      }
+    })
+    .default({}),
   keyHeader: headerName.default('Idempotency-Key'),
   apiKey: secret.optional(),
   slots: z.int().min(1).max(10_000).default(8),
   recovery: z.enum(['idempotent', 'blind']).default('blind'),
-  keyTtl: z.unknown(),
+  keyTtl: z.unknown().optional(),
   cost: z.enum(['paid', 'free']),
-  longestRun: z.unknown(),
+  longestRun: z.unknown().optional(),
   spendMax: z
     .strictObject({
       amount: z.string().regex(DECIMAL_PATTERN, 'is no decimal string such as "0.40"'),
       currency: z.string().regex(/^[A-Z]{3}$/, 'is no currency such as "EUR"'),
     })
     .optional(),
-  connectTimeout: z.unknown(),
+  connectTimeout: z.unknown().optional(),
   responseBytesMax: z
     .int()
     .min(1)
     .max(1024 * 1024 * 1024)
     .default(16 * 1024 * 1024),
-  notExecuted: statuses,
-  executed: statuses,
+  notExecuted: statuses.default([]),
+  executed: statuses.default([]),
   retryable: statuses.optional(),
-  rejects: statuses,
+  rejects: statuses.default([]),
   body: aFunction,
   output: aFunction,
   spend: aFunction,
