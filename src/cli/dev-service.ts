@@ -102,9 +102,3 @@ const endServers = (stack: Stack): void => {
     }
   }
 }
-
-export const workerText = (event: WorkerEvent): string => {
-  if (event.type === 'ready') return `Worker ${event.pid} is ready.`
-  const how = event.signal === null ? `ended with code ${event.code}` : `was ended by ${event.signal}`
-  return `Worker ${event.pid} ${how}; a new one starts in ${event.restartInMs / 1000} s.`
-}

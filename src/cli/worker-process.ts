@@ -113,3 +113,9 @@ const end = (worker: ChildProcess): Promise<void> =>
     })
     worker.kill('SIGTERM')
   })
+
+export const workerText = (event: WorkerEvent): string => {
+  if (event.type === 'ready') return `Worker ${event.pid} is ready.`
+  const how = event.signal === null ? `ended with code ${event.code}` : `was ended by ${event.signal}`
+  return `Worker ${event.pid} ${how}; a new one starts in ${event.restartInMs / 1000} s.`
+}

@@ -1,7 +1,8 @@
 /** `dev`: everything on this machine until Ctrl-C. */
-import { startDev, workerText, type DevService } from '../dev-service.js'
+import { startDev, type DevService } from '../dev-service.js'
 import { printJson, type Io } from '../io.js'
 import { boundText } from '../text.js'
+import { workerText } from '../worker-process.js'
 import type { Session } from '../session.js'
 
 export const dev = async (io: Io, session: Session, json: boolean): Promise<void> => {
