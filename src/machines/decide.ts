@@ -74,7 +74,8 @@ const isKnown = (doc: RecordDocument, event: RecordEvent): boolean => {
 const isDue = (draft: Draft, event: RecordEvent): boolean =>
   draft.doc.timers.some((timer) => timer.event === event.type && timer.dueAt <= draft.decider.at)
 
-const asDelivered = (event: RecordEvent, delivery: Delivery): DeliveredEvent =>
+/** As the machine takes it; an own event is known to its chart by its name. */
+export const asDelivered = (event: RecordEvent, delivery: Delivery): DeliveredEvent =>
   event.type === 'CUSTOM'
     ? ({ type: event.name, data: event.data, ...delivery } as never)
     : ({ ...event, ...delivery } as DeliveredEvent)
@@ -171,7 +172,7 @@ export const observeOutages = (draft: Draft, outages: readonly { from: Date; to:
 
 /** What SETTLED_BY_FORCE leaves in the place of the snapshot; an operator's retry goes on from it. */
 export const forcedSnapshot = (before: unknown): { [name: string]: unknown } => {
-  const previous = (before ?? {}) as { [name: string]: unknown }
+  const previous = (typeof before === 'object' ? (before ?? {}) : {}) as { [name: string]: unknown }
   const context = { ...(previous['context'] as object | undefined), settled: true }
   return { ...previous, value: 'investigation', status: 'active', context }
 }
