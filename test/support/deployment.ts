@@ -63,7 +63,7 @@ export type RecordJson = {
   id: string
   version: number
   status: string
-  state: string
+  state: unknown
   settlesBy: string
   settledAt: string | null
   wakeAt: string | null
