@@ -27,7 +27,7 @@ export const WORK_STREAM_LIMITS: WorkStreamLimits = {
   storage: 'file',
   messagesMax: 1_000_000,
   messagesPerQueueMax: 250_000,
-  bytesMax: 256 * 1024 * 1024,
+  bytesMax: 128 * 1024 * 1024,
   ageMaxMs: 15 * 60_000,
   ackWaitMs: 5_000,
   ackPendingMax: 20_000,
