@@ -24,10 +24,10 @@ export const withDeadline = async <T>(
       controller.abort(error)
     }, ms)
   })
-  const running = operation(controller.signal)
-  // The loser of the race must not end as an unhandled rejection.
-  running.catch(() => {})
   try {
+    const running = operation(controller.signal)
+    // The loser of the race must not end as an unhandled rejection.
+    running.catch(() => {})
     return await Promise.race([running, expired])
   } finally {
     clearTimeout(timer)

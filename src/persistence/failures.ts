@@ -67,11 +67,18 @@ export const nameOf = (error: unknown): string => {
   return error instanceof Error ? error.name : typeof error
 }
 
+const isMissingIndex = (error: unknown): boolean =>
+  error instanceof MongoError && error.code === 2 && error.message.includes('hint')
+
 /** Runs a read; what the driver throws becomes `StoreUnavailable`, with the driver's error as its cause. */
 export const reading = async <T>(what: string, read: () => Promise<T>): Promise<T> => {
   try {
     return await read()
   } catch (error) {
+    if (isMissingIndex(error))
+      throw new StoreUnavailable(`${what} failed: its index is missing. Call ensureIndexes(db) once at startup.`, {
+        cause: error,
+      })
     if (error instanceof OperationTimedOut || error instanceof MongoError)
       throw new StoreUnavailable(`${what} failed: ${nameOf(error)}.`, { cause: error })
     throw error

@@ -74,6 +74,18 @@ describe('indexes', () => {
     expect(names).toEqual(expect.arrayContaining([INDEX.due, INDEX.queue, INDEX.list, INDEX.unsent('nats')]))
   })
 
+  it('that are missing are asked for by name of the fix', async () => {
+    const bare = await freshDb('no-indexes')
+    try {
+      const bareStore = createMongoRecordStore(bare.db)
+      await bareStore.insert([record('r')])
+      await expect(bareStore.unsent('nats', 1)).rejects.toThrow('Call ensureIndexes(db)')
+      await expect(bareStore.waitingSources('ocr', 1)).rejects.toMatchObject({ code: 'store-unavailable' })
+    } finally {
+      await bare.dispose()
+    }
+  })
+
   it('that are there in another form are named, with the fix', async () => {
     const other = await freshDb('index-conflict')
     try {

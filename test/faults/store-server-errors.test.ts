@@ -89,6 +89,15 @@ it('a disk that stays full: unknown within the limit, and never refused', async 
   expect(await store.save([change])).toEqual([{ kind: 'saved' }])
 })
 
+it('a store that is closed while it looks for an outcome answers at once', async () => {
+  const doc = await stored()
+  const closing = createMongoRecordStore(client.db('faults'), { resolveTimeoutMs: 60_000 })
+  await failPoint('alwaysOn', { failCommands: ['update'], errorCode: 14031 })
+  const answer = closing.save([save(doc._id, 1)])
+  await closing.close()
+  expect(await answer).toMatchObject([{ kind: 'unknown' }])
+})
+
 it('a server that blocks: the wait ends, the write is found', async () => {
   const doc = await stored()
   const change = save(doc._id, 1)
