@@ -14,6 +14,8 @@ import { findProcess, lastLines, startProcess, tailOf, until, type Process } fro
 import { seriesOf } from './version.js'
 
 const READY_TIMEOUT_MS = 60_000
+/** An orphan was ready once; one that does not answer soon is ended. */
+const ADOPT_TIMEOUT_MS = 10_000
 const STOP_TIMEOUT_MS = 20_000
 const PORT_TRIES = 3
 const REPLICA_SET = 'endstate'
@@ -78,7 +80,7 @@ export const findMongodOrphan = (dir: string): Promise<(Process & { port: number
 
 /** Takes an orphan over. Throws when it does not answer. */
 export async function adoptMongod(orphan: Process & { port: number }, version: string): Promise<RunningServer> {
-  await becomePrimary(orphan.port, orphan, version)
+  await becomePrimary(orphan.port, orphan, version, ADOPT_TIMEOUT_MS)
   return running(orphan.port, orphan)
 }
 
@@ -91,7 +93,12 @@ const running = (port: number, process: Process): RunningServer => ({
 })
 
 /** M1. A client for each try, because a driver whose first connection fails stays closed. */
-async function becomePrimary(port: number, process: Process, version: string): Promise<void> {
+async function becomePrimary(
+  port: number,
+  process: Process,
+  version: string,
+  timeoutMs = READY_TIMEOUT_MS,
+): Promise<void> {
   let problem = 'it does not answer'
   const ready = async (): Promise<boolean> => {
     if (!(await process.isAlive())) throw new Error('it ended at once')
@@ -108,7 +115,7 @@ async function becomePrimary(port: number, process: Process, version: string): P
       return false
     }
   }
-  if (!(await until(ready, READY_TIMEOUT_MS))) throw new Error(problem)
+  if (!(await until(ready, timeoutMs))) throw new Error(problem)
   await asAdmin(port, (admin) => raiseCompatibility(admin, version))
 }
 

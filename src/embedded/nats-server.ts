@@ -13,6 +13,7 @@ import type { RunningServer } from './mongod.js'
 import { findProcess, lastLines, startProcess, tailOf, until, type Process } from './process.js'
 
 const READY_TIMEOUT_MS = 30_000
+const ADOPT_TIMEOUT_MS = 5_000
 const ANSWER_TIMEOUT_MS = 1_000
 const STOP_TIMEOUT_MS = 15_000
 const PORT_TRIES = 3
@@ -71,7 +72,7 @@ export const findNatsOrphan = (dir: string): Promise<(Process & { port: number }
 
 /** Takes an orphan over. Throws when it does not answer. */
 export async function adoptNatsServer(orphan: Process & { port: number }): Promise<RunningServer> {
-  await becomeReady(orphan.port, orphan)
+  await becomeReady(orphan.port, orphan, ADOPT_TIMEOUT_MS)
   return running(orphan.port, orphan)
 }
 
@@ -83,12 +84,12 @@ const running = (port: number, process: Process): RunningServer => ({
   stop: () => process.stop(STOP_TIMEOUT_MS),
 })
 
-async function becomeReady(port: number, process: Process): Promise<void> {
+async function becomeReady(port: number, process: Process, timeoutMs = READY_TIMEOUT_MS): Promise<void> {
   const ready = async () => {
     if (!(await process.isAlive())) throw new Error('it ended at once')
     return (await readInfo(port))?.jetstream === true
   }
-  if (!(await until(ready, READY_TIMEOUT_MS))) throw new Error('JetStream does not come up')
+  if (!(await until(ready, timeoutMs))) throw new Error('JetStream does not come up')
 }
 
 /** Null when nothing answers like a NATS server. */

@@ -19,6 +19,8 @@ import type { Process } from './process.js'
 import { newest, readStackFile, writeStackFile, type StackFile, type StackServer } from './stack-file.js'
 
 const ORPHAN_STOP_TIMEOUT_MS = 20_000
+/** What does not answer will hardly end in order; both servers stand a SIGKILL. */
+const SILENT_STOP_TIMEOUT_MS = 2_000
 
 type Orphan = Process & { port: number }
 
@@ -135,6 +137,7 @@ async function takeOver(kind: Kind, before: StackServer | null, context: Context
   if (orphan === null) return null
   const rung = before?.rung ?? 'path'
   // Without a record of it nobody knows its version.
+  let stopTimeoutMs = ORPHAN_STOP_TIMEOUT_MS
   const known = before !== null && before.pid === orphan.pid
   if (known && (kind.port === undefined || kind.port === orphan.port)) {
     try {
@@ -143,10 +146,11 @@ async function takeOver(kind: Kind, before: StackServer | null, context: Context
       return { server, binary: before }
     } catch {
       context.log(rung, `${before.path} (process ${orphan.pid}), left behind by an earlier run, does not answer`)
+      stopTimeoutMs = SILENT_STOP_TIMEOUT_MS
     }
   }
   context.log(rung, `ending process ${orphan.pid}, left behind by an earlier run`)
-  await orphan.stop(ORPHAN_STOP_TIMEOUT_MS)
+  await orphan.stop(stopTimeoutMs)
   return null
 }
 

@@ -2,7 +2,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { StringCodec } from 'nats'
 import { startChild, waitFor } from '../support/processes.js'
-import { freshDb, freshNats, startMongo, startMongod3, startNats, type FreshDb, type FreshNats } from '../support/servers.js'
+import {
+  freshDb,
+  freshNats,
+  startMongo,
+  startMongod3,
+  startNats,
+  type FreshDb,
+  type FreshNats,
+} from '../support/servers.js'
 
 let mongo: FreshDb
 let nats: FreshNats
@@ -38,7 +46,10 @@ describe('servers of one’s own', () => {
     try {
       const { MongoClient } = await import('mongodb')
       const client = await new MongoClient(own.url).connect()
-      await client.db().collection<{ _id: string }>('things').insertOne({ _id: 'kept' }, { writeConcern: { w: 'majority' } })
+      await client
+        .db()
+        .collection<{ _id: string }>('things')
+        .insertOne({ _id: 'kept' }, { writeConcern: { w: 'majority' } })
       const url = own.url
       await own.signal('SIGKILL')
       await own.start()
@@ -85,7 +96,9 @@ describe('child processes', () => {
     await child.line(/^tick 3$/)
     child.signal('SIGSTOP')
     const { readFile } = await import('node:fs/promises')
-    await waitFor(async () => (await readFile(`/proc/${child.pid}/stat`, 'utf8')).includes(') T '), { what: 'the freeze' })
+    await waitFor(async () => (await readFile(`/proc/${child.pid}/stat`, 'utf8')).includes(') T '), {
+      what: 'the freeze',
+    })
     const heard = child.lines.length
     child.signal('SIGCONT')
     await waitFor(() => child.lines.length > heard, { what: 'the thaw' })
