@@ -82,7 +82,7 @@ export type Life = {
   /** Saves the intent of the step that waits at this provider, and answers its call. */
   starts(provider?: string): Call
   /** An answer and the next intent in one save. */
-  fuses(answer: RecordEvent, provider: string): boolean
+  fuses(answer: RecordEvent, provider: string, delivery?: Delivery): boolean
   /** Time passes; timers fire when they are due, as a worker would deliver them, `lateMs` late. */
   passes(ms: number, lateMs?: number): Life
   /** Time passes and nobody delivers anything. */
@@ -142,9 +142,9 @@ export const live = (compiled: Compiled, from: RecordDocument = record(compiled)
       if (!saved || !first) throw new Error(`No step waits at "${provider}"; the record is in ${self.state}.`)
       return call(first.step, first.attempt, first.generation)
     },
-    fuses: (answer, provider) =>
+    fuses: (answer, provider, delivery = {}) =>
       turn((draft) => {
-        applyEvent(draft, answer)
+        applyEvent(draft, answer, delivery)
         const intent = nextIntent(draft, provider)
         if (intent) applyEvent(draft, intent)
       }),
