@@ -14,7 +14,7 @@ const paid: ProviderTerms = {
   keyTtlMs: 0,
   spendMax: { amount: '0.25', currency: 'USD' },
 }
-const free: ProviderTerms = { ...paid, name: 'ocr', cost: 'free', spendMax: null }
+const free: ProviderTerms = { ...paid, name: 'ocr', cost: 'free' }
 const upperBound = { amount: '0.25', currency: 'USD', basis: 'upper-bound' }
 const told = { amount: '0.031', currency: 'USD', basis: 'reported' } as const
 const never = new Promise<never>(() => {})

@@ -9,6 +9,7 @@ import type { CallRequest, Provider } from '../../src/providers/contract.js'
 import { performCall, type CallResult } from '../../src/providers/call.js'
 import { http, type HttpOptions } from '../../src/providers/http.js'
 import { env } from '../../src/providers/secret.js'
+import { waitFor } from '../support/processes.js'
 import { aRequest, bytesInput, options } from './call-inputs.js'
 import { reply, startWireServer, type SeenRequest, type WireServer } from './http-wire-server.js'
 
@@ -184,6 +185,16 @@ describe('one request, whatever the provider does', () => {
       evidence: { status: 429 },
     })
     expect(server.requests).toHaveLength(1)
+  })
+
+  test('an answer that is not read to its end gives its connection up', async () => {
+    const sockets: Socket[] = []
+    const server = await serve((socket) => {
+      sockets.push(socket)
+      pour(socket)
+    })
+    expect(await call(connect(server.url, { responseBytesMax: 100_000 }))).toMatchObject({ kind: 'failed' })
+    await waitFor(() => sockets[0]?.destroyed, { what: 'the connection to be closed' })
   })
 
   test('a kept connection that the server resets is not tried again', async () => {
