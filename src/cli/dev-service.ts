@@ -9,6 +9,7 @@ import type { Stack } from '../embedded/contract.js'
 import { splitPath } from '../embedded/path.js'
 import { startStack } from '../embedded/stack.js'
 import { requireServers, type Environment, type Settings } from '../config/settings.js'
+import { listen } from '../server/listen.js'
 import type { Logger } from '../worker/logger.js'
 import type { Lifetime } from './lifetime.js'
 import { runService, type RunningService } from './run-service.js'
@@ -34,6 +35,8 @@ export type DevService = Omit<RunningService, 'url'> & { url: string; stack: Sta
 /** Throws what kept it from starting; the caller closes the lifetime. */
 export const startDev = async (options: DevOptions): Promise<DevService> => {
   const { settings, environment, lifetime, log, cwd } = options
+  // Before anything is started for it; whoever takes the port meanwhile is noticed when it is really bound.
+  if (settings.port !== 0) await (await listen(() => undefined, settings)).close()
   const stack = await lifetime.open(
     () => openStack(options),
     (opened) => opened.stop(),

@@ -3,7 +3,7 @@ import { rowOf } from '../live/records-store.js'
 import type { LiveAttempt, LiveRecord, WayEntry } from '../live/shapes.js'
 import { between, bytesText, clip, durationText, safeText, tableText, timeText } from './text.js'
 
-const JSON_CHARACTERS_MAX = 2_000
+const JSON_CHARACTERS_MAX = 400
 
 export const TABLE_HEAD = ['record', 'name', 'status', 'state', 'attempts', 'charges', 'took'] as const
 
@@ -44,7 +44,7 @@ const attemptRow = (step: string, attempt: LiveAttempt): string[] => [
   attempt.error === null ? '' : safeText(`${attempt.error.code}: ${attempt.error.message}`),
 ]
 
-/** A result: fields by name where it has some, else its JSON, clipped. */
+/** A result: fields by name where it has some, else its JSON, clipped; --json has all of it. */
 export const outputLines = (output: unknown): string[] => {
   const fields = output !== null && typeof output === 'object' && 'fields' in output ? output.fields : null
   if (Array.isArray(fields)) return fields.length === 0 ? ['no fields'] : tableText(fields.map(fieldRow))
@@ -54,11 +54,8 @@ export const outputLines = (output: unknown): string[] => {
 const fieldRow = (field: unknown): string[] => {
   const { name, value, confidence } = (field ?? {}) as { [name: string]: unknown }
   const shown = typeof value === 'string' ? value : partsOf(value).join(' ')
-  return [
-    safeText(String(name)),
-    clip(safeText(shown), 80),
-    typeof confidence === 'number' ? `${Math.round(confidence * 100)} %` : '',
-  ]
+  const sure = typeof confidence === 'number' ? `${Math.round(confidence * 100)} %`.padStart(5) : ''
+  return [safeText(String(name)), sure, clip(safeText(shown), 90)]
 }
 
 const partsOf = (value: unknown): string[] =>

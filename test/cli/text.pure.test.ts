@@ -69,7 +69,7 @@ describe('a record', () => {
       'its attempts with spend and doubt',
       /read #1 {2}ocr {2}uncertain {2}2\.0 s {2}spend 0\.05 EUR \(upper-bound\) {2}possible duplicate {2}timed-out: No answer\./,
     ],
-    ['its results', /patientName {2}A B {2}97 %/],
+    ['its results', /patientName {3}97 % {2}A B/],
     ['its charges', /Charges\n {2}read {2}0\.40 EUR/],
   ])('shows %s', (_what, pattern) => expect(text).toMatch(pattern))
 
