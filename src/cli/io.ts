@@ -19,6 +19,8 @@ export type Io = {
   noteIsTerminal: boolean
   columns(): number
   rows(): number
+  /** Aborts when whoever waits has had enough: the first Ctrl-C, or a reader of stdout that went away. */
+  interruption(): AbortSignal
 }
 
 export const processIo = (): Io => ({
@@ -31,6 +33,12 @@ export const processIo = (): Io => ({
   noteIsTerminal: process.stderr.isTTY,
   columns: () => process.stderr.columns ?? 100,
   rows: () => process.stderr.rows ?? 40,
+  interruption() {
+    const controller = new AbortController()
+    process.once('SIGINT', () => controller.abort())
+    process.stdout.once('error', () => controller.abort())
+    return controller.signal
+  },
 })
 
 export const printJson = (io: Io, value: unknown): void => io.out(JSON.stringify(value))

@@ -160,7 +160,7 @@ const recordCommands = (program: Command, run: Run): void => {
           wait: flags.wait === true,
           timeoutMs: flags.timeout,
           json: flags.json === true,
-          signal: interruption(),
+          signal: io.interruption(),
         })
       }),
     )
@@ -208,7 +208,7 @@ const recordCommands = (program: Command, run: Run): void => {
       run(async (io, command) => {
         const flags = flagsOf<GlobalFlags & { timeout?: number }>(command)
         const { watch } = await import('./commands/records.js')
-        const options = { timeoutMs: flags.timeout ?? null, json: flags.json === true, signal: interruption() }
+        const options = { timeoutMs: flags.timeout ?? null, json: flags.json === true, signal: io.interruption() }
         return watch(io, clientFrom(flags, io.env), command.args[0], options)
       }),
     )
@@ -226,12 +226,4 @@ const topics = (program: Command, io: Io): void => {
     .description('the ENDSTATE_ variables')
     .addHelpText('after', `\n${settingsText()}`)
     .action(() => io.out(settingsText()))
-}
-
-/** The first Ctrl-C ends the waiting, and so does a reader of stdout that went away; what was submitted goes on. */
-const interruption = (): AbortSignal => {
-  const controller = new AbortController()
-  process.once('SIGINT', () => controller.abort())
-  process.stdout.once('error', () => controller.abort())
-  return controller.signal
 }

@@ -18,5 +18,6 @@ export const memoryIo = (env: { [name: string]: string } = {}, cwd = '/'): Memor
     noteIsTerminal: false,
     columns: () => 200,
     rows: () => 50,
+    interruption: () => new AbortController().signal,
   }
 }
