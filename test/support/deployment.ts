@@ -79,6 +79,7 @@ export type RecordJson = {
 }
 
 export type Deployment = {
+  natsUrl: string
   database: string
   prefix: string
   node(options?: NodeOptions): Promise<TestNode>
@@ -93,13 +94,18 @@ export type Deployment = {
   dispose(): Promise<void>
 }
 
-export const startDeployment = async (defaults: {
-  providers: { [name: string]: TestProvider }
-  pipelines: TestPipeline[]
-  sources?: string[]
-}): Promise<Deployment> => {
+export const startDeployment = async (
+  defaults: {
+    providers: { [name: string]: TestProvider }
+    pipelines: TestPipeline[]
+    sources?: string[]
+  },
+  /** Servers of the test's own, which it stops and starts. */
+  servers: { mongoUrl?: string; natsUrl?: string } = {},
+): Promise<Deployment> => {
   const db = await freshDb()
   const nats = await freshNats()
+  const urls = { mongoUrl: testMongoUrl(), natsUrl: testNatsUrl(), ...servers }
   const nodes: TestNode[] = []
 
   const json = async <T>(url: string, init?: RequestInit): Promise<{ status: number; body: T }> => {
@@ -109,13 +115,13 @@ export const startDeployment = async (defaults: {
   const read = async (node: TestNode, id: string) => (await json<RecordJson>(`${node.url}/v1/records/${id}`)).body
 
   return {
+    natsUrl: urls.natsUrl,
     database: db.db.databaseName,
     prefix: nats.prefix,
     async node(options = {}) {
       const setting = {
         ...defaults,
-        mongoUrl: testMongoUrl(),
-        natsUrl: testNatsUrl(),
+        ...urls,
         ...options,
         database: db.db.databaseName,
         prefix: nats.prefix,
