@@ -21,11 +21,12 @@ export type DeliveryDeps = {
   answers: Answers
   names: IngestNames
   log: Pick<Logger, 'warn'>
+  /** After this time without a word from us the stream delivers a message again. */
+  ackWaitMs: number
 }
 
 type Place = { deliveries: number; sequence: number; storedAtNanos: string }
 
-const WORKING_EVERY_MS = 10_000
 const NAK_FIRST_MS = 500
 const NAK_MAX_MS = 10_000
 
@@ -38,7 +39,7 @@ export async function takeDelivery(deps: DeliveryDeps, source: string, msg: Msg)
   const reply = msg.reply ?? ''
   const at = placeOf(reply)
   if (at === null) return
-  const working = setInterval(() => say(deps.nc, reply, WORKING), WORKING_EVERY_MS)
+  const working = setInterval(() => say(deps.nc, reply, WORKING), deps.ackWaitMs / 3)
   try {
     await answerOne(deps, source, msg, at)
     say(deps.nc, reply, ACK)

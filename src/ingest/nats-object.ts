@@ -19,9 +19,10 @@ const ObjectMeta = z.object({
   size: z.int().min(0),
   chunks: z.int().min(0),
   digest: z.string().startsWith('SHA-256='),
-  deleted: z.boolean().optional(),
   options: z.object({ link: z.unknown().optional() }).nullish(),
 })
+/** A deleted object's description stays, without a digest. */
+const Deleted = z.object({ deleted: z.literal(true) })
 
 export const mayRead = (source: string, bucket: string): boolean => bucket === source || bucket.startsWith(`${source}_`)
 
@@ -63,10 +64,13 @@ async function metaOf(jsm: JetStreamManager, stream: string, ref: ObjectRef): Pr
   const message = await ask(jsm, stream, { last_by_subj: `$O.${ref.bucket}.M.${padded}` })
   if (message === null)
     throw invalid('There is no object of that name in the bucket. Store it before the message is sent.')
-  const meta = ObjectMeta.safeParse(jsonOf(message))
+  const described = jsonOf(message)
+  if (Deleted.safeParse(described).success) {
+    throw invalid('The object was deleted. Store it again before the message is sent.')
+  }
+  const meta = ObjectMeta.safeParse(described)
   if (!meta.success)
     throw invalid('The object has no readable description. Store it again with a NATS object store client.')
-  if (meta.data.deleted === true) throw invalid('The object was deleted. Store it again before the message is sent.')
   if (meta.data.options?.link != null)
     throw invalid('The object is a link, and links are not followed. Name the object itself.')
   return meta.data

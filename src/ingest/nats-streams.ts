@@ -18,7 +18,6 @@ export const INGEST_LIMITS = {
   ingest: { messagesMax: 1_000_000, bytesMax: 512 * MIB },
   receipts: { messagesMax: 1_000_000, bytesMax: 64 * MIB, ageMaxMs: 7 * DAY_MS },
   refused: { messagesMax: 100_000, bytesMax: 256 * MIB, ageMaxMs: 30 * DAY_MS },
-  ackWaitMs: 30_000,
   ackPendingMax: 1_000,
 }
 
@@ -57,7 +56,7 @@ export async function ensureIngestStream(
   jsm: JetStreamManager,
   names: IngestNames,
   source: string,
-  replicas: number,
+  options: { replicas: number; ackWaitMs: number },
 ): Promise<void> {
   const name = names.ingestStream(source)
   await ensureStream(jsm, {
@@ -67,7 +66,7 @@ export async function ensureIngestStream(
     retention: RetentionPolicy.Workqueue,
     discard: DiscardPolicy.New,
     storage: StorageType.File,
-    num_replicas: replicas,
+    num_replicas: options.replicas,
     max_msgs: INGEST_LIMITS.ingest.messagesMax,
     max_bytes: INGEST_LIMITS.ingest.bytesMax,
     duplicate_window: nanos(100),
@@ -75,7 +74,7 @@ export async function ensureIngestStream(
   const consumer: Partial<ConsumerConfig> = {
     durable_name: names.durable,
     ack_policy: AckPolicy.Explicit,
-    ack_wait: nanos(INGEST_LIMITS.ackWaitMs),
+    ack_wait: nanos(options.ackWaitMs),
     max_deliver: -1,
     max_ack_pending: INGEST_LIMITS.ackPendingMax,
   }

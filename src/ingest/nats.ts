@@ -28,6 +28,8 @@ export type NatsIngestOptions = {
   /** Submissions of one source's stream in work at once. */
   concurrency?: number
   replicas?: number
+  /** After this time the stream delivers again what a process that died had in work. */
+  ackWaitMs?: number
 }
 
 export type NatsIngest = {
@@ -42,12 +44,13 @@ const REQUEST_TIMEOUT_MS = 5_000
 const SETUP_TIMEOUT_MS = 10_000
 const LOOK_EVERY_MS = 60_000
 const CONCURRENCY = 64
+const ACK_WAIT_MS = 15_000
 const DRAIN_MS = 10_000
 const LOG_GAP_MS = 10_000
 
 /** Resolves when everything is in place, or after ten seconds of trying, which then goes on in the background. */
 export async function createNatsIngest(options: NatsIngestOptions): Promise<NatsIngest> {
-  const { nc, log, accept, concurrency = CONCURRENCY, replicas = 1 } = options
+  const { nc, log, accept, concurrency = CONCURRENCY, replicas = 1, ackWaitMs = ACK_WAIT_MS } = options
   const names = ingestNames(options.prefix ?? 'endstate')
   const configured = options.sources ?? ['local']
   const wrong = configured.find((source) => !SOURCE_NAME.test(source))
@@ -69,7 +72,7 @@ export async function createNatsIngest(options: NatsIngestOptions): Promise<Nats
   }
 
   async function prepare(source: string): Promise<void> {
-    await ensureIngestStream(jsm, names, source, replicas)
+    await ensureIngestStream(jsm, names, source, { replicas, ackWaitMs })
     await ensureAnswerStreams(jsm, names, replicas)
   }
 
@@ -80,7 +83,7 @@ export async function createNatsIngest(options: NatsIngestOptions): Promise<Nats
       concurrency,
       connected: () => connected,
       prepare: () => prepare(source),
-      take: (msg) => takeDelivery({ nc, jsm, accept, answers, names, log }, source, msg),
+      take: (msg) => takeDelivery({ nc, jsm, accept, answers, names, log, ackWaitMs }, source, msg),
       onTrouble,
     })
     intakes.set(source, intake)
@@ -91,7 +94,7 @@ export async function createNatsIngest(options: NatsIngestOptions): Promise<Nats
   async function look(): Promise<void> {
     try {
       await ensureAnswerStreams(jsm, names, replicas)
-      for (const source of configured) await ensureIngestStream(jsm, names, source, replicas)
+      for (const source of configured) await ensureIngestStream(jsm, names, source, { replicas, ackWaitMs })
       for (const source of await existingSources(jsm, names.ingestAll, names.sourceOf)) takeFrom(source)
     } catch (error) {
       onTrouble(error)

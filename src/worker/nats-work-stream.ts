@@ -168,17 +168,17 @@ export async function assertJetStream(nc: NatsConnection, timeoutMs = 5_000): Pr
     const jsm = await nc.jetstreamManager({ checkAPI: false, timeout: timeoutMs })
     await jsm.getAccountInfo()
   } catch (error) {
-    throw new Error(jetStreamFix(where, version, error), { cause: error })
+    throw new Error(jetStreamFix(where, version, nc.info?.jetstream === true, error), { cause: error })
   }
 }
 
-function jetStreamFix(where: string, version: string, error: unknown): string {
+function jetStreamFix(where: string, version: string, serverHasIt: boolean, error: unknown): string {
   const server = `The NATS server at ${where} (${version})`
   const code = error instanceof NatsError ? error.code : ''
-  if (code === '503') {
+  if (code === '503' && !serverHasIt) {
     return `${server} has no JetStream. Start it with "nats-server -js -sd DIR", or add "jetstream { store_dir: DIR }" to its configuration.`
   }
-  if (jetStreamCode(error) === 10_039) {
+  if (code === '503' || jetStreamCode(error) === 10_039) {
     return `${server} has JetStream, but not for this account. Add "jetstream: enabled" to the account.`
   }
   const reason = error instanceof Error ? error.message : String(error)
