@@ -15,12 +15,12 @@ export type GreyImage = { width: number; height: number; data: Uint8Array; scale
 
 /** About 250 MB decoded in the worst case (four channels): A3 at 600 dots an inch still fits. */
 export const PIXELS_MAX = 64_000_000
+/**
+ * The long side of the picture that is read, in pixels: A4 at 280 dots an inch. At less the engine loses decimal
+ * points, beyond this it takes longer for little.
+ */
+export const LONG_SIDE = 3_300
 const DECODE_SECONDS_MAX = 20
-/** Letters of 10 points need about this many pixels on the long side of the page to be read well. */
-const LONG_SIDE_MIN = 1_500
-/** A4 at 300 dots an inch; more costs time and reads no better. */
-const LONG_SIDE_MAX = 3_510
-
 export type ImageFormat = 'png' | 'jpeg' | 'tiff' | 'webp'
 
 /** What the bytes say they are; the name and the declared type of a file prove nothing. */
@@ -71,7 +71,7 @@ async function decodePage(bytes: Uint8Array, name: string, page: number): Promis
     )
   }
   const { width, height } = header.autoOrient
-  const scale = readingScale(width, height)
+  const scale = Math.min(1, LONG_SIDE / Math.max(width, height))
   const { data, info } = await sharp(bytes, options(page))
     .autoOrient()
     .flatten({ background: 'white' })
@@ -83,13 +83,6 @@ async function decodePage(bytes: Uint8Array, name: string, page: number): Promis
     .toBuffer({ resolveWithObject: true })
     .catch(broken)
   return { width: info.width, height: info.height, data: firstChannel(data, info.channels), scale }
-}
-
-/** How much larger or smaller than the page the picture is read. */
-export const readingScale = (width: number, height: number): number => {
-  const longSide = Math.max(width, height)
-  if (longSide > LONG_SIDE_MAX) return LONG_SIDE_MAX / longSide
-  return longSide < LONG_SIDE_MIN ? Math.min(2, LONG_SIDE_MIN / longSide) : 1
 }
 
 const firstChannel = (data: Uint8Array, channels: number): Uint8Array =>

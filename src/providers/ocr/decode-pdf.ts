@@ -3,12 +3,12 @@
  *
  * 1. PDFium decides whether the file is a PDF at all; pdf.js only reads text, and where it fails the page is
  *    rendered and recognised instead.
- * 2. A page is rendered at 200 dots an inch, or less when it is larger than `LONG_SIDE_MAX`: no bomb by page size.
+ * 2. A page is rendered at the size at which pictures are read, however large it says it is: no bomb by page size.
  * 3. The engine is made anew for each document: its memory only ever grows.
  */
 import { PDFiumLibrary, type PDFiumDocument, type PDFiumPage } from '@hyzyla/pdfium'
 import { getDocumentProxy } from 'unpdf'
-import type { GreyImage } from './decode-image.js'
+import { LONG_SIDE, type GreyImage } from './decode-image.js'
 import { PAGES_MAX, WORDS_PER_PAGE_MAX, type Word } from './read-output.js'
 import { UnreadableInput } from './unreadable.js'
 
@@ -16,7 +16,6 @@ export type PdfPage =
   { width: number; height: number; words: Word[] } | { width: number; height: number; image: GreyImage }
 
 const SCALE = 200 / 72
-const LONG_SIDE_MAX = 3_510
 /** Fewer words than this are a scanner's stamp or a page number over a picture, not the page's text. */
 const TEXT_LAYER_WORDS_MIN = 12
 
@@ -73,7 +72,7 @@ const isPicture = (page: PDFiumPage): boolean => {
 }
 
 async function render(page: PDFiumPage, size: { width: number; height: number }): Promise<GreyImage> {
-  const scale = Math.min(1, LONG_SIDE_MAX / Math.max(size.width, size.height))
+  const scale = LONG_SIDE / Math.max(size.width, size.height)
   const rendered = await page.render({ scale: SCALE * scale, render: 'bitmap', colorSpace: 'Gray' })
   return { width: rendered.width, height: rendered.height, data: rendered.data, scale }
 }

@@ -1,15 +1,16 @@
 /**
- * Makes a scan easier to read: takes out specks, turns it upright. Pixels in, pixels out; knows no letters.
+ * Makes a scan easier to read: takes out specks, enlarges it, turns it upright. Pixels in, pixels out; knows no letters.
  *
  * 1. A clean, straight page comes back as it was: every filter also costs detail.
  * 2. Both judgements are made on the picture alone, so the same file always gives the same pixels.
  */
 import sharp, { type Sharp } from 'sharp'
-import type { GreyImage } from './decode-image.js'
+import { LONG_SIDE, type GreyImage } from './decode-image.js'
 
 /** `rotation`: degrees clockwise that the text was found tilted. */
 export type PreparedImage = GreyImage & { rotation: number }
 
+const ENLARGED_MAX = 2
 const TILT_DEGREES_MAX = 12
 /** Less than this does not hurt reading, and turning blurs. */
 const TILT_DEGREES_MIN = 0.25
@@ -19,7 +20,8 @@ const INK_POINTS_MAX = 60_000
 const SPECKLED_SHARE = 0.002
 
 export async function prepareImage(image: GreyImage): Promise<PreparedImage> {
-  const clean = speckledShare(image) > SPECKLED_SHARE ? await despeckle(image) : image
+  // Before enlarging: a speck of four pixels is no lone pixel any more.
+  const clean = await enlarge(speckledShare(image) > SPECKLED_SHARE ? await despeckle(image) : image)
   const rotation = tilt(await inkPoints(clean))
   if (Math.abs(rotation) < TILT_DEGREES_MIN) return { ...clean, rotation: 0 }
   const { data, info } = await raw(clean)
@@ -37,6 +39,19 @@ const grey = (data: Uint8Array, channels: number): Uint8Array =>
 async function despeckle(image: GreyImage): Promise<GreyImage> {
   const { data, info } = await raw(image).median(3).toColourspace('b-w').raw().toBuffer({ resolveWithObject: true })
   return { ...image, data: grey(data, info.channels) }
+}
+
+/** Gives the engine room; adds no detail. */
+async function enlarge(image: GreyImage): Promise<GreyImage> {
+  const factor = Math.min(ENLARGED_MAX, LONG_SIDE / Math.max(image.width, image.height))
+  if (factor < 1.1) return image
+  const { data, info } = await raw(image)
+    .resize(Math.round(image.width * factor), Math.round(image.height * factor), { fit: 'fill' })
+    .toColourspace('b-w')
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  const scale = (image.scale * info.width) / image.width
+  return { width: info.width, height: info.height, data: grey(data, info.channels), scale }
 }
 
 /** Letters are strokes: a pixel that differs from all eight around it is dirt. */

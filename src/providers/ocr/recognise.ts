@@ -9,12 +9,17 @@
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { createWorker, OEM, type Worker as Engine } from 'tesseract.js'
+import { createWorker, OEM, PSM, type Worker as Engine } from 'tesseract.js'
+import type { GreyImage } from './decode-image.js'
 import type { PreparedImage } from './prepare-image.js'
 import { WORDS_PER_PAGE_MAX, type Box, type Word } from './read-output.js'
+import { lookAgain } from './second-look.js'
 
 /** The dots an inch keep the engine from guessing, and from saying so on the console. */
-const SETTINGS: object = { user_defined_dpi: '200' }
+const SETTINGS: object = { user_defined_dpi: '300' }
+/** One block of text: the engine's own search for columns drops cells of tables. Columns are found by position. */
+const WHOLE_PAGE: object = { ...SETTINGS, tessedit_pageseg_mode: PSM.SINGLE_BLOCK }
+const ONE_LINE: object = { ...SETTINGS, tessedit_pageseg_mode: PSM.SINGLE_LINE }
 const CONFIDENCE_MIN = 30
 /** A lone mark needs to be surer than a word of letters. */
 const MARK_CONFIDENCE_MIN = 60
@@ -38,7 +43,7 @@ export const startEngine = (language: string): Promise<Engine> =>
 
 /** Lines of words, in the engine's reading order. */
 export async function recognise(engine: Engine, image: PreparedImage): Promise<Word[][]> {
-  const { data } = await engine.recognize(pgm(image), SETTINGS, { text: false, blocks: true })
+  const { data } = await engine.recognize(pgm(image), WHOLE_PAGE, { text: false, blocks: true })
   const lines: Word[][] = []
   let count = 0
   for (const line of (data.blocks ?? []).flatMap((block) => block.paragraphs).flatMap((paragraph) => paragraph.lines)) {
@@ -51,11 +56,17 @@ export async function recognise(engine: Engine, image: PreparedImage): Promise<W
     count += words.length
     if (words.length > 0) lines.push(words)
   }
-  return isBlank(lines.flat()) ? [] : lines
+  return isBlank(lines.flat()) ? [] : await lookAgain(lines, image, (cut) => recogniseLine(engine, cut))
+}
+
+async function recogniseLine(engine: Engine, image: GreyImage): Promise<{ text: string; confidence: number } | null> {
+  const { data } = await engine.recognize(pgm(image), ONE_LINE, { text: true })
+  const text = data.text.trim()
+  return text === '' ? null : { text, confidence: clamp(data.confidence) }
 }
 
 /** The simplest picture format there is; the engine decodes it at once. */
-const pgm = ({ width, height, data }: PreparedImage): Buffer =>
+const pgm = ({ width, height, data }: GreyImage): Buffer =>
   Buffer.concat([Buffer.from(`P5\n${width} ${height}\n255\n`), data])
 
 const clamp = (confidence: number): number => Math.round(Math.min(100, Math.max(0, confidence)) * 10) / 10
@@ -65,9 +76,10 @@ const believed = (line: readonly Word[]): Word[] => {
   const isReal = line.some((word) => word.confidence >= 80 && letters(word) >= 3)
   return line.filter((word) => {
     if (word.text === '' || word.text.length > 1_000) return false
-    if (letters(word) === 0) return word.confidence >= MARK_CONFIDENCE_MIN
-    if (letters(word) === 1) return word.confidence >= (isReal ? CONFIDENCE_MIN : MARK_CONFIDENCE_MIN)
-    return isReal || word.confidence >= CONFIDENCE_MIN
+    // Digits, and the dash of a range: what a number loses without a trace is worse than what it gains.
+    if (isReal && /\d|^[-–<>]$/.test(word.text)) return true
+    if (letters(word) >= 2) return isReal || word.confidence >= CONFIDENCE_MIN
+    return word.confidence >= (letters(word) === 1 && isReal ? CONFIDENCE_MIN : MARK_CONFIDENCE_MIN)
   })
 }
 
