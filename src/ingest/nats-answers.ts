@@ -18,7 +18,7 @@ export type SubmissionPlace = {
   sequence: number | null
 }
 
-export type RefusedMessage = { id: string; place: SubmissionPlace; headers: MsgHdrs | undefined; data: Uint8Array }
+type RefusedMessage = { id: string; place: SubmissionPlace; headers: MsgHdrs | undefined; data: Uint8Array }
 
 export type Answers = {
   receipt(source: string, id: string, receipt: Receipt, place: SubmissionPlace): Promise<void>

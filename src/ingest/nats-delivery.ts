@@ -109,7 +109,7 @@ export function pipelineOf(names: IngestNames, kind: 'submit' | 'ingest', subjec
 }
 
 /** Trying again can't change it. `upload-aborted` and `unavailable` may mend themselves; so may what no one foresaw. */
-export const isFinal = (error: unknown): error is Refusal =>
+const isFinal = (error: unknown): error is Refusal =>
   error instanceof Refusal && error.code !== 'unavailable' && error.code !== 'upload-aborted'
 
 /** From the reply subject of a delivery (ADR-15): 9 words, or 11 and more with the account's domain. */

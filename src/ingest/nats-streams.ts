@@ -14,7 +14,7 @@ const DAY_MS = 24 * 60 * 60_000
 const MIB = 1024 * 1024
 
 /** JetStream sets `bytesMax` aside on disk when a stream is made. */
-export const INGEST_LIMITS = {
+const INGEST_LIMITS = {
   ingest: { messagesMax: 1_000_000, bytesMax: 512 * MIB },
   receipts: { messagesMax: 1_000_000, bytesMax: 64 * MIB, ageMaxMs: 7 * DAY_MS },
   refused: { messagesMax: 100_000, bytesMax: 256 * MIB, ageMaxMs: 30 * DAY_MS },
@@ -106,4 +106,4 @@ async function exists(ask: () => Promise<unknown>): Promise<boolean> {
   }
 }
 
-export const isNotFound = (error: unknown): boolean => error instanceof NatsError && error.api_error?.code === 404
+const isNotFound = (error: unknown): boolean => error instanceof NatsError && error.api_error?.code === 404

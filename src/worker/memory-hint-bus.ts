@@ -9,7 +9,7 @@ import type { Clock, Delivery, Hint, HintBus, HintConsumer, QueueName } from './
 import { BusUnavailable } from './contract.js'
 import { queueKey } from './nats-subjects.js'
 
-export type Fate = 'deliver' | 'drop' | 'duplicate' | { delayMs: number }
+type Fate = 'deliver' | 'drop' | 'duplicate' | { delayMs: number }
 
 export type MemoryHintBusOptions = {
   clock?: Pick<Clock, 'monotonicMs' | 'sleep'>

@@ -2,9 +2,9 @@
  * A hint on the wire: `{ type, record, version }` as JSON, without headers, and the answers to its delivery.
  * Answers are sent and forgotten: a lost one means redelivery, which is harmless (P9).
  */
-import type { Msg, NatsConnection } from 'nats'
+import { createInbox, type Msg, type NatsConnection } from 'nats'
 import { z } from 'zod'
-import type { Hint } from './contract.js'
+import type { Delivery, Hint } from './contract.js'
 
 const HintShape = z.object({
   type: z.enum(['RECORD_ACCEPTED', 'STEP_READY', 'TIMER_DUE', 'OPERATOR_ACTED']),
@@ -33,9 +33,8 @@ const ACK = encoder.encode('+ACK')
 const NAK = encoder.encode('-NAK')
 const TERM = encoder.encode('+TERM')
 
-export const ackHint = (nc: NatsConnection, reply: string): void => answer(nc, reply, ACK)
 export const termHint = (nc: NatsConnection, reply: string | undefined): void => answer(nc, reply ?? '', TERM)
-export const nakHint = (nc: NatsConnection, reply: string, delayMs = 0): void =>
+const nakHint = (nc: NatsConnection, reply: string, delayMs = 0): void =>
   answer(nc, reply, delayMs > 0 ? encoder.encode(`-NAK {"delay": ${Math.round(delayMs) * 1_000_000}}`) : NAK)
 
 function answer(nc: NatsConnection, reply: string, body: Uint8Array): void {
@@ -45,4 +44,26 @@ function answer(nc: NatsConnection, reply: string, body: Uint8Array): void {
   } catch {
     // The connection is draining or gone: the bus redelivers.
   }
+}
+
+/** Answered once, whoever calls first. */
+export function deliveryOf(nc: NatsConnection, reply: string, hint: Hint): Delivery {
+  let answered = false
+  const once = (act: () => void): void => {
+    if (answered) return
+    answered = true
+    act()
+  }
+  return {
+    hint,
+    ack: () => once(() => answer(nc, reply, ACK)),
+    nak: (delayMs) => once(() => nakHint(nc, reply, delayMs)),
+  }
+}
+
+/** Under the connection's own inbox prefix, which accounts with narrow permissions rely on; its type does not show it. */
+export function freshInbox(nc: NatsConnection): string {
+  const options: unknown = 'options' in nc ? nc.options : null
+  const own = options instanceof Object && 'inboxPrefix' in options ? options.inboxPrefix : undefined
+  return typeof own === 'string' ? createInbox(own) : createInbox()
 }

@@ -8,9 +8,9 @@
  * N5 Every publish is answered within `timeoutMs`, and at most `inFlightMax` wait at once.
  */
 import type { Msg, NatsConnection, Subscription } from 'nats'
-import { createInbox } from 'nats'
 import { z } from 'zod'
 import { BusUnavailable } from './contract.js'
+import { freshInbox } from './nats-hint.js'
 
 export type Publisher = {
   /** Resolves when the stream has stored it. Throws BusUnavailable. */
@@ -44,7 +44,7 @@ export function createPublisher(
     onStreamMissing(): Promise<void>
   },
 ): Publisher {
-  const inbox = createInbox()
+  const inbox = freshInbox(nc)
   const inFlight = new Map<string, InFlight>()
   let counter = 0
   let closed = false

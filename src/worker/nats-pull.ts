@@ -10,9 +10,8 @@
  * N8 A pull whose end was never answered is forgotten after its expiry; deliveries to a forgotten inbox still count.
  */
 import type { Msg, NatsConnection, Subscription } from 'nats'
-import { createInbox } from 'nats'
 import type { Delivery } from './contract.js'
-import { ackHint, nakHint, readHint, termHint } from './nats-hint.js'
+import { deliveryOf, freshInbox, readHint, termHint } from './nats-hint.js'
 
 export type Puller = {
   /** Begins to pull, on a fresh inbox. */
@@ -75,18 +74,7 @@ export function createPuller(nc: NatsConnection, options: PullerOptions): Puller
       nudge()
       return
     }
-    const reply = msg.reply ?? ''
-    let answered = false
-    const once = (answer: () => void) => () => {
-      if (answered) return
-      answered = true
-      answer()
-    }
-    const delivery: Delivery = {
-      hint,
-      ack: once(() => ackHint(nc, reply)),
-      nak: (delayMs) => once(() => nakHint(nc, reply, delayMs))(),
-    }
+    const delivery = deliveryOf(nc, msg.reply ?? '', hint)
     if (paused || closed || session === null) delivery.nak()
     else if (held.length === 0 && options.free() > 0) handOver(delivery)
     else held.push({ delivery, sinceMs: options.nowMs() })
@@ -151,7 +139,7 @@ export function createPuller(nc: NatsConnection, options: PullerOptions): Puller
   function attach(): void {
     nudge()
     if (closed || session !== null) return
-    const inbox = createInbox()
+    const inbox = freshInbox(nc)
     const subscription = nc.subscribe(`${inbox}.*`, {
       callback: (error, msg) => {
         if (error !== null) {

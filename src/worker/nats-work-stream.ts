@@ -41,7 +41,7 @@ const STREAM_NAME_IN_USE = 10_058
 const CONSUMER_EXISTS = 10_148
 
 /** JetStream's own error number, or null for an error of another kind. */
-export const jetStreamCode = (error: unknown): number | null =>
+const jetStreamCode = (error: unknown): number | null =>
   error instanceof NatsError ? (error.api_error?.err_code ?? null) : null
 
 export const isMissing = (error: unknown): boolean => {

@@ -247,6 +247,23 @@ describe('On a server of its own', () => {
   })
 })
 
+it('works where only its own inboxes may be read', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'endstate-narrow-'))
+  const conf = join(dir, 'nats.conf')
+  const permissions = 'permissions: { publish: ">", subscribe: ["_INBOX_ours.>", "endstate.submit.>"] }'
+  await writeFile(conf, `authorization { users: [{ user: a, password: a, ${permissions} }] }\n`)
+  const server = await startNats(['-c', conf])
+  const nc = await connect({ servers: server.url, user: 'a', pass: 'a', inboxPrefix: '_INBOX_ours' })
+  const bus = createNatsHintBus(nc, { log })
+  const records = takeAll(bus)
+  await bus.publish(GPT, hintFor('a'))
+  await until(() => records.length === 1, 'the hint')
+  await bus.close()
+  await nc.close()
+  await server.dispose()
+  await rm(dir, { recursive: true })
+})
+
 describe('assertJetStream', () => {
   const assertAt = async (url: string): Promise<string> => {
     const nc = await connect({ servers: url, reconnect: false })

@@ -7,7 +7,7 @@ import { waitFor } from '../support/processes.js'
 import { freshNats } from '../support/servers.js'
 import { acceptBench, type AcceptBench } from './accept-fixture.js'
 
-export type Answer = { [field: string]: unknown; error?: { code: string; detail: string }; id?: string }
+type Answer = { [field: string]: unknown; error?: { code: string; detail: string }; id?: string }
 
 export type NatsBench = {
   nc: NatsConnection
@@ -45,7 +45,7 @@ export type NatsBenchOptions = {
 
 export const quiet = { info: () => undefined, warn: () => undefined }
 
-export function headersOf(set: { [header: string]: string }): MsgHdrs {
+function headersOf(set: { [header: string]: string }): MsgHdrs {
   const made = headers()
   for (const [name, value] of Object.entries(set)) made.append(name, value)
   return made
