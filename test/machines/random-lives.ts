@@ -106,9 +106,10 @@ export const compilePlan = (of: Plan): Compiled => {
 export type Deed =
   | { kind: 'passes'; ms: number; lateMs: number }
   | { kind: 'skips'; ms: number }
-  | { kind: 'starts'; provider: string }
+  | { kind: 'starts'; which: number }
   | { kind: 'fuses'; provider: string }
-  | { kind: 'answers'; step: string; back: number; generations: number; type: number; backoffMs: number; flag: boolean }
+  | { kind: 'answers'; which: number; off: number; generations: number; type: number; backoffMs: number; flag: boolean }
+  | { kind: 'intent'; step: string; attempt: number; generation: number; provider: string }
   | { kind: 'operator'; type: 'CANCEL' | 'RETRY' | 'WRITE_OFF' }
   | { kind: 'custom'; name: string }
   | { kind: 'timer'; which: number }
@@ -118,12 +119,13 @@ const durations = fc.constantFrom(0, 1, 200, 5_000, 24_999, 25_000, 26_000, 120_
 const providers = fc.constantFrom('free', 'keyed', 'paid', 'other')
 const late = fc.integer({ min: 0, max: TIMER_SLACK_MS })
 
+/** Mostly about the newest attempts, as they are; now and then about others, or with numbers that are wrong. */
 const answers = fc.record({
   kind: fc.constant('answers' as const),
-  step: fc.constantFrom(...names),
-  back: fc.constantFrom(0, 0, 0, 0, 1, 2, -1),
-  generations: fc.constantFrom(0, 0, 0, 0, 0, 1, -1),
-  type: fc.nat({ max: 5 }),
+  which: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat({ max: 5 }) }),
+  off: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1, 100) }),
+  generations: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1) }),
+  type: fc.constantFrom(0, 1, 2, 2, 2, 2, 3, 3, 3, 4, 5),
   backoffMs: fc.constantFrom(0, 700, 60_000, -5, Number.NaN),
   flag: fc.boolean(),
 })
@@ -131,10 +133,18 @@ const answers = fc.record({
 /** `isTimely`: due timers are delivered as time passes, as P2 supposes; otherwise also late, early, out of order. */
 export const deeds = (isTimely: boolean): fc.Arbitrary<Deed[]> => {
   const passes = fc.record({ kind: fc.constant('passes' as const), ms: durations, lateMs: late })
-  const starts = fc.record({ kind: fc.constantFrom('starts' as const, 'fuses' as const), provider: providers })
+  const starts = fc.record({ kind: fc.constant('starts' as const), which: fc.nat({ max: 2 }) })
+  const fuses = fc.record({ kind: fc.constant('fuses' as const), provider: providers })
+  const intent = fc.record({
+    kind: fc.constant('intent' as const),
+    step: fc.constantFrom(...names),
+    attempt: fc.nat({ max: 4 }),
+    generation: fc.nat({ max: 2 }),
+    provider: providers,
+  })
   const people = fc.record({
     kind: fc.constant('operator' as const),
-    type: fc.constantFrom('RETRY', 'RETRY', 'WRITE_OFF', 'CANCEL'),
+    type: fc.constantFrom(...Array<'RETRY'>(12).fill('RETRY'), 'WRITE_OFF' as const, 'CANCEL' as const),
   })
   const custom = fc.record({
     kind: fc.constant('custom' as const),
@@ -148,21 +158,29 @@ export const deeds = (isTimely: boolean): fc.Arbitrary<Deed[]> => {
   return fc.array(
     fc.oneof(
       { weight: 3, arbitrary: passes },
-      { weight: 6, arbitrary: starts },
+      { weight: 7, arbitrary: starts },
       { weight: 8, arbitrary: answers },
-      { weight: 1, arbitrary: people },
+      { weight: 1, arbitrary: fuses },
+      { weight: 1, arbitrary: intent },
+      { weight: 2, arbitrary: people },
       { weight: 1, arbitrary: custom },
       { weight: 1, arbitrary: outage },
       ...(isTimely ? [] : untimely),
     ),
-    { minLength: 1, maxLength: 40, size: 'max' },
+    { minLength: 1, maxLength: 60, size: 'max' },
   )
 }
 
-const answerOf = (life: Life, { step: name, back, generations, type, backoffMs, flag }: Deed & { kind: 'answers' }) => {
-  const n = (life.doc.steps[name]?.attempts.length ?? 0) - back
-  const made = life.doc.steps[name]?.attempts.find((attempt) => attempt.n === n)
-  const of = call(name, n, (made?.generation ?? life.doc.generation) + generations)
+/** Every attempt, the newest first; one that was never made where there is none. */
+const attemptsOf = (life: Life) =>
+  Object.entries(life.doc.steps)
+    .flatMap(([name, { attempts }]) => attempts.map((attempt) => ({ ...attempt, name })))
+    .sort((a, b) => b.startedAt.getTime() - a.startedAt.getTime() || b.n - a.n)
+
+const answerOf = (life: Life, { which, off, generations, type, backoffMs, flag }: Deed & { kind: 'answers' }) => {
+  const made = attemptsOf(life)[which] ?? { name: 'read', n: 1, generation: 1 }
+  const n = made.n + off
+  const of = call(made.name, n, made.generation + generations)
   const kind = flag ? 'executed' : 'not-executed'
   const events = [
     succeeded(of, { result: payload({ from: n }) }),
@@ -195,8 +213,15 @@ export const doDeed = (life: Life, deed: Deed): boolean => {
   const delivery = () => ({ outputs: outputsWith(life, operator('CANCEL') as never) })
   if (deed.kind === 'passes') life.passes(deed.ms, deed.lateMs)
   if (deed.kind === 'skips') life.skips(deed.ms)
-  if (deed.kind === 'starts' && life.doc.queue.some(({ provider }) => provider === deed.provider))
-    life.starts(deed.provider)
+  const waiting = life.doc.queue.length
+  if (deed.kind === 'starts' && waiting > 0) life.starts(life.doc.queue[deed.which % waiting]!.provider)
+  if (deed.kind === 'intent')
+    life.does({
+      ...deed,
+      type: 'ATTEMPT_STARTED',
+      requestKey: `odd ${version}`,
+      sendBy: life.at.toISOString(),
+    } as never)
   if (deed.kind === 'operator') life.doesWith(delivery(), operator(deed.type))
   if (deed.kind === 'custom') life.doesWith(delivery(), { type: 'CUSTOM', name: deed.name, data: null })
   if (deed.kind === 'outage') {
@@ -212,10 +237,8 @@ export const doDeed = (life: Life, deed: Deed): boolean => {
     life.doesWith({ outputs: outputsWith(life, event) }, event)
   }
   if (deed.kind === 'fuses') {
-    const open = Object.entries(life.doc.steps).flatMap(([name, { attempts }]) =>
-      attempts.filter(({ outcome }) => outcome === null).map(({ n, generation }) => call(name, n, generation)),
-    )[0]
-    const event = open && succeeded(open, { result: payload({ from: open.attempt }) })
+    const open = attemptsOf(life).find(({ outcome }) => outcome === null)
+    const event = open && succeeded(call(open.name, open.n, open.generation), { result: payload({ from: open.n }) })
     if (event) life.fuses(event, deed.provider, { outputs: outputsWith(life, event) })
   }
   return life.doc.version !== version
