@@ -34,6 +34,6 @@ export function addDecimal(a: string, b: string): string {
   return digits === 0 ? whole : `${whole}.${fraction}`
 }
 
-export const isZeroDecimal = (value: string): boolean => toUnits(value) === 0n
+export const isZeroDecimal = (value: string): boolean => /^0(\.0{1,12})?$/.test(value)
 
 const fractionLength = (value: string): number => value.split('.')[1]?.length ?? 0

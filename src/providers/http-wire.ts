@@ -9,9 +9,10 @@
  * - W3 Holds at most `responseBytesMax` bytes of an answer.
  */
 import { Agent as HttpAgent, request as httpRequest } from 'node:http'
-import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
+import { urlToHttpOptions } from 'node:url'
 
 /**
  * Kept connections are dropped before common servers drop them (Node: 5 s): a request on a connection that the
@@ -19,24 +20,28 @@ import type { Socket } from 'node:net'
  */
 const IDLE_CONNECTION_MS_MAX = 4000
 
-export type WireAgent = HttpAgent
+/** Where requests go, worked out once, and the kept connections to it. */
+export type WireTarget = { secure: boolean; address: RequestOptions; agent: HttpAgent }
 
-export function createWireAgent(url: URL, connectionsMax: number): WireAgent {
+export function createWireTarget(url: URL, connectionsMax: number): WireTarget {
+  const secure = url.protocol === 'https:'
+  const { protocol, hostname, port, path } = urlToHttpOptions(url)
   const options = {
     keepAlive: true,
     scheduling: 'lifo' as const,
     maxFreeSockets: connectionsMax,
     timeout: IDLE_CONNECTION_MS_MAX,
   }
-  return url.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options)
+  const agent = secure ? new HttpsAgent(options) : new HttpAgent(options)
+  return { secure, address: { protocol, hostname, port, path }, agent }
 }
 
 export type WireRequest = {
-  url: URL
+  target: WireTarget
   method: string
   headers: OutgoingHttpHeaders
-  body: Uint8Array
-  agent: WireAgent
+  /** Text leaves in one write with the headers. */
+  body: string | Uint8Array
   connectTimeoutMs: number
   responseBytesMax: number
   signal: AbortSignal
@@ -65,9 +70,10 @@ export function sendOnce(wire: WireRequest): Promise<WireOutcome> {
     let connectTimer: NodeJS.Timeout | undefined
     let received: IncomingMessage | undefined
 
-    const { method, headers, agent, signal } = wire
-    const request = wire.url.protocol === 'https:' ? httpsRequest : httpRequest
-    const req = request(wire.url, { method, headers, agent })
+    const { method, headers, signal } = wire
+    const { secure, address, agent } = wire.target
+    const request = secure ? httpsRequest : httpRequest
+    const req = request({ ...address, method, headers, agent })
 
     const settle = (outcome: WireOutcome): void => {
       clearTimeout(connectTimer)
@@ -78,7 +84,6 @@ export function sendOnce(wire: WireRequest): Promise<WireOutcome> {
     signal.addEventListener('abort', onAbort, { once: true })
 
     req.on('socket', (socket: Socket) => {
-      const secure = wire.url.protocol === 'https:'
       connected = req.reusedSocket || (!secure && !socket.connecting)
       if (connected) return
       connectTimer = setTimeout(() => req.destroy(new WireEnded('CONNECT_TIMEOUT')), wire.connectTimeoutMs)

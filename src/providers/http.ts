@@ -16,7 +16,7 @@ import {
   type Failure,
 } from './http-certainty.js'
 import { readHttpOptions, type HttpOptions, type HttpSettings } from './http-settings.js'
-import { createWireAgent, sendOnce, type WireOutcome } from './http-wire.js'
+import { createWireTarget, sendOnce, type WireOutcome } from './http-wire.js'
 import { isSecret } from './secret.js'
 
 export type { HttpOptions } from './http-settings.js'
@@ -32,7 +32,7 @@ export function http(options: HttpOptions): ProviderFactory {
 }
 
 function createHttpProvider(name: string, settings: HttpSettings, secret: (name: string) => string): Provider {
-  const agent = createWireAgent(settings.url, settings.slots)
+  const target = createWireTarget(settings.url, settings.slots)
   const fixedHeaders = resolveHeaders(name, settings, secret)
 
   return {
@@ -42,16 +42,15 @@ function createHttpProvider(name: string, settings: HttpSettings, secret: (name:
       const built = await build(request, settings, signal)
       if ('kind' in built) return built
       const outcome = await sendOnce({
-        url: settings.url,
+        target,
         method: settings.method,
         headers: {
           'content-type': built.contentType,
           ...fixedHeaders,
-          'content-length': built.body.byteLength,
+          'content-length': Buffer.byteLength(built.body),
           [settings.keyHeader]: request.requestKey,
         },
         body: built.body,
-        agent,
         connectTimeoutMs: settings.connectTimeoutMs,
         responseBytesMax: settings.responseBytesMax,
         signal,
@@ -59,7 +58,7 @@ function createHttpProvider(name: string, settings: HttpSettings, secret: (name:
       return read(outcome, settings)
     },
     close() {
-      agent.destroy()
+      target.agent.destroy()
       return Promise.resolve()
     },
   }
@@ -83,7 +82,7 @@ function resolveHeaders(name: string, settings: HttpSettings, secret: (name: str
   return headers
 }
 
-type Built = { body: Uint8Array; contentType: string }
+type Built = { body: string | Uint8Array; contentType: string }
 
 /** The bytes to send. Nothing has left yet: whatever goes wrong here is `not-executed`, also the deadline. */
 async function build(request: CallRequest, settings: HttpSettings, signal: AbortSignal): Promise<Built | Failure> {
@@ -99,7 +98,7 @@ async function build(request: CallRequest, settings: HttpSettings, signal: Abort
     if (content instanceof Uint8Array) return { body: content, contentType: request.input.mediaType }
     const text: string | undefined = JSON.stringify(content)
     if (text === undefined) return notBuilt('request-not-built', "The provider's body function answered nothing.")
-    return { body: Buffer.from(text), contentType: 'application/json' }
+    return { body: text, contentType: 'application/json' }
   } catch {
     if (signal.aborted) return notBuilt('not-sent-in-time', 'The request was not ready before the deadline.')
     return notBuilt(
