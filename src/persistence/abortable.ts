@@ -1,21 +1,28 @@
 /** Ends with the signal's reason when it aborts, also while the source is silent. */
 export async function* abortable(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   const source = bytes[Symbol.asyncIterator]()
-  let onAbort = (): void => {}
-  const abort = new Promise<never>((_resolve, reject) => {
-    onAbort = () => reject(signal?.reason as Error)
-    signal?.addEventListener('abort', onAbort, { once: true })
-  })
-  abort.catch(() => {})
   try {
     for (;;) {
       signal?.throwIfAborted()
-      const next = await Promise.race([source.next(), abort])
+      const next = await unlessAborted(source.next(), signal)
       if (next.done) return
       yield next.value
     }
   } finally {
-    signal?.removeEventListener('abort', onAbort)
     void Promise.resolve(source.return?.()).catch(() => {})
   }
+}
+
+/**
+ * Not Promise.race with one promise for the signal's whole life: that promise would keep every race, and with it every
+ * chunk, in memory until the end of the stream.
+ */
+const unlessAborted = <T>(step: Promise<T>, signal?: AbortSignal): Promise<T> => {
+  if (!signal) return step
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const done = () => signal.removeEventListener('abort', onAbort)
+    step.then(resolve, reject).finally(done)
+  })
 }
