@@ -22,6 +22,8 @@ const unlessAborted = <T>(step: Promise<T>, signal?: AbortSignal): Promise<T> =>
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })
+    // The source may have aborted it while it was asked.
+    if (signal.aborted) onAbort()
     const done = () => signal.removeEventListener('abort', onAbort)
     step.then(resolve, reject).finally(done)
   })
