@@ -16,6 +16,8 @@ import type { Verification } from './verify.js'
 export const NAME_PATTERN = /^[a-z0-9-]{1,40}$/
 const RESERVED = new Set(['completed', 'rejected', 'cancelled', 'investigation', 'record', 'timers'])
 const AMOUNT = /^\d{1,12}(\.\d{1,6})?$/
+const CURRENCY = /^[A-Z]{3}$/
+const ACCEPTED = /^(\*\/\*|[a-z0-9!#$&^_.+-]+\/(\*|[a-z0-9!#$&^_.+-]+))$/i
 
 /** Lists every problem found, so that one run shows them all. */
 export class PipelineRefused extends Error {
@@ -29,6 +31,8 @@ export class PipelineRefused extends Error {
   }
 }
 
+const isBudget = (value: unknown): boolean => Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 10
+
 const checkStep = (pipeline: PipelineDefinition, step: StepDefinition, terms: Terms): string[] => {
   const problems: string[] = []
   const say = (text: string) => problems.push(`Step "${step.name}" ${text}`)
@@ -41,6 +45,13 @@ const checkStep = (pipeline: PipelineDefinition, step: StepDefinition, terms: Te
   if (!(step.deadlineMs > 0 && step.deadlineMs <= 24 * 3_600_000)) say('needs a deadline between 1 ms and 24 h.')
   if (step.price && !AMOUNT.test(step.price.fixed))
     say(`has the price "${step.price.fixed}"; write a decimal string such as "0.40".`)
+  if (step.price && !CURRENCY.test(step.price.currency))
+    say(`has a price in "${step.price.currency}"; write the currency's code, such as "EUR".`)
+  if (typeof (step.output as Partial<z.ZodType> | undefined)?.safeParse !== 'function')
+    say('has no zod schema as its output; every output is checked by one.')
+  const { onUncertain } = step
+  if (typeof onUncertain === 'object' && onUncertain !== null && !isBudget(onUncertain.retry?.duplicateBudget))
+    say('has a duplicateBudget that is no whole number from 0 to 10.')
   for (const name of step.use) {
     const provider = terms[name]
     if (!provider) {
@@ -83,6 +94,14 @@ export const checkDefinition = (pipeline: PipelineDefinition, terms: Terms): str
     problems.push(`Step "${name}" is defined twice.`)
   if (pipeline.price && !AMOUNT.test(pipeline.price.fixed))
     problems.push(`The price "${pipeline.price.fixed}" must be a decimal string such as "0.40".`)
+  if (pipeline.price && !CURRENCY.test(pipeline.price.currency))
+    problems.push(`The price's currency "${pipeline.price.currency}" must be a code such as "EUR".`)
+  if (pipeline.accepts.length === 0) problems.push('It accepts nothing; name media types, such as "image/*".')
+  for (const type of pipeline.accepts)
+    if (!ACCEPTED.test(type))
+      problems.push(`It accepts "${type}", which is no media type; write "image/png" or "image/*".`)
+  if (!Number.isInteger(pipeline.inputBytesMax) || pipeline.inputBytesMax < 1)
+    problems.push(`Its inputBytesMax is ${pipeline.inputBytesMax}; it needs a whole number from 1.`)
   for (const step of pipeline.steps) problems.push(...checkStep(pipeline, step, terms))
   const bytes = documentBytesMax(pipeline)
   if (bytes > DOCUMENT_BYTES_MAX)
@@ -90,6 +109,17 @@ export const checkDefinition = (pipeline: PipelineDefinition, terms: Terms): str
       `A record could grow to ${bytes} bytes, over the limit of ${DOCUMENT_BYTES_MAX}; use fewer steps or attempts.`,
     )
   return problems
+}
+
+/** A function inside a chart has no name: no version would tell it apart, and `verify` could not choose its answer. */
+const inlineFunctions = (value: unknown, path: string): string[] => {
+  if (typeof value === 'function')
+    return [`The chart holds a function at "${path}"; give it a name in setup() and write the name here.`]
+  if (value === null || typeof value !== 'object') return []
+  return Object.entries(value).flatMap(([name, inner]) =>
+    // A step's own output mapping is the record machine's.
+    name === 'output' && path.endsWith('.succeeded') ? [] : inlineFunctions(inner, `${path}.${name}`),
+  )
 }
 
 const jsonSchema = (schema: z.ZodType): unknown => {
@@ -138,7 +168,7 @@ export const compilePipeline = (pipeline: PipelineDefinition, terms: Terms, opti
   const refuse = (problems: readonly string[]): never => {
     throw new PipelineRefused(pipeline.name, problems)
   }
-  const problems = checkDefinition(pipeline, terms)
+  const problems = [...checkDefinition(pipeline, terms), ...inlineFunctions(options.own?.states ?? {}, 'states')]
   if (problems.length > 0) refuse(problems)
   const built = build(pipeline, terms, options.own, refuse)
   const use = new Map(pipeline.steps.map((step) => [step.name, step.use]))

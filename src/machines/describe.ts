@@ -7,7 +7,7 @@ import { chartJson } from './chart-json.js'
 import { chartMermaid } from './chart-mermaid.js'
 import type { Compiled } from './compile.js'
 import type { CompiledPipeline } from './compiled.js'
-import { stepOfNode } from './step-state.js'
+import { stepAround } from './step-state.js'
 
 export type StateDescription = {
   id: string
@@ -26,9 +26,6 @@ export type StateDescription = {
 export type MachineDescription = { xstate: unknown; mermaid: string; states: StateDescription[] }
 
 type Described = CompiledPipeline & Partial<Pick<Compiled, 'verification'>>
-
-const stepAround = (node: AnyStateNode): string | null =>
-  stepOfNode(node) ?? (node.parent ? stepAround(node.parent) : null)
 
 const worstCase = ({ verification }: Described, state: string): number | null => {
   const seen = (verification?.states ?? []).filter((each) => each.state === state || each.state.startsWith(`${state}.`))

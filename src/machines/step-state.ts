@@ -154,3 +154,9 @@ export const stepState = (step: string, options: StepStateOptions) => {
 /** The step whose state this node is; null for other nodes. The chart's author may call the state as he likes. */
 export const stepOfNode = (node: { meta?: unknown }): string | null =>
   (node.meta as { step?: string } | undefined)?.step ?? null
+
+type Placed = { meta?: unknown; parent?: Placed | undefined }
+
+/** The step whose state this node is, or is inside of. */
+export const stepAround = (node: Placed): string | null =>
+  stepOfNode(node) ?? (node.parent ? stepAround(node.parent) : null)

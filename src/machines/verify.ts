@@ -11,7 +11,8 @@ import type { AnyStateMachine, AnyStateNode } from 'xstate'
 import type { Node } from './explore.js'
 import { explore } from './explore.js'
 import type { ExploreOptions } from './explore.js'
-import { stepOfNode } from './step-state.js'
+import { isOwnEventType } from './events.js'
+import { SETTLED_IDS, stepAround, stepOfNode } from './step-state.js'
 
 /** How late a due timer may be delivered while a majority and one worker are up: sweep, hint, load, save. */
 export const TIMER_SLACK_MS = 5_000
@@ -20,6 +21,8 @@ export type StateReport = { state: string; description: string | null; worstCase
 export type Verification =
   | { ok: true; worstCaseMs: number; nodes: number; states: StateReport[] }
   | { ok: false; nodes: number; problems: string[] }
+
+const settledIds: ReadonlySet<string> = new Set(Object.values(SETTLED_IDS).map((id) => id.slice(1)))
 
 type Region = { limitMs: number; exits: number[] }
 
@@ -83,6 +86,27 @@ export const timerMaxima = (machine: AnyStateMachine, delayMaximaMs: ReadonlyMap
   return { byEvent, undeclared }
 }
 
+const isBuiltIn = (node: AnyStateNode): boolean =>
+  node.parent === undefined || settledIds.has(node.id) || stepAround(node) !== null
+
+/** What an author's state must leave to the record machine. */
+const ownProblems = (node: AnyStateNode): string[] => {
+  if (isBuiltIn(node)) return []
+  const events = node.ownEvents.filter((type) => !type.startsWith('xstate.') && !isOwnEventType(type))
+  const steps = [...node.transitions.values(), node.always ?? []].flat()
+  const actions = [...node.entry, ...node.exit, ...steps.flatMap((each) => each.actions)]
+    .map((action) => (typeof action === 'string' ? action : typeof action === 'object' ? action.type : null))
+    .filter((name) => name !== null)
+  return [
+    ...events.map(
+      (type) => `State "${node.id}" handles "${type}", whose meaning is fixed; give your event another name.`,
+    ),
+    ...actions.map(
+      (name) => `State "${node.id}" has the action "${name}", which nobody would carry out; use a step instead.`,
+    ),
+  ]
+}
+
 const forbidden = (machine: AnyStateMachine): string[] => {
   const problems: string[] = []
   const places = new Map<string, string>()
@@ -98,6 +122,7 @@ const forbidden = (machine: AnyStateMachine): string[] => {
       problems.push(
         `State "${node.id}" uses invoke, which would call again when a record is loaded; use a step instead.`,
       )
+    problems.push(...ownProblems(node))
     if (node.type === 'history')
       problems.push(`State "${node.id}" is a history state, which does not survive storage; name its target instead.`)
     for (const child of Object.values(node.states)) visit(child)

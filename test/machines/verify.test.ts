@@ -157,6 +157,32 @@ describe('a machine written by hand', () => {
     expect(verification.states.map(({ state }) => state)).toContain('first.calling')
   })
 
+  it.each<[string, object, string]>([
+    ['takes over an event of the record machine', { on: { CANCEL: '#rejected' } }, 'handles "CANCEL"'],
+    ['takes every event', { on: { '*': '#rejected' } }, 'handles "*"'],
+    ['has an action', { entry: 'sendMail' }, 'has the action "sendMail"'],
+    ['has an action on its way', { on: { GO: { target: '#completed', actions: { type: 'pay' } } } }, '"pay"'],
+    [
+      'has a guard without a name',
+      { on: { GO: { guard: () => true, target: '#completed' } } },
+      '"states.odd.on.GO.guard"',
+    ],
+    ['has a guard that nobody wrote', { on: { GO: { guard: 'isUrgnt', target: '#completed' } } }, 'isUrgnt'],
+    ['leads to a state that is not there', { on: { GO: 'nowhere' } }, 'nowhere'],
+  ])('with a state that %s is refused', (_, odd, reason) => {
+    const states = { read: read('odd'), odd: { after: { patience: '#investigation' }, ...odd } }
+    const own = chart({ states, delaysMs: { patience: 1_000 } })
+    expect(refusal(() => compile(pipeline([step('read')]), own))).toContain(reason)
+  })
+
+  it.each([
+    ['guard', { guards: { hasResult: () => true } }, 'guard name "hasResult"'],
+    ['delay', { delaysMs: { deadline: 1 } }, 'delay name "deadline"'],
+  ])('can’t name its %s like one of the record machine', (_, change, reason) => {
+    const own = chart({ states: { read: read('completed') }, ...change })
+    expect(refusal(() => compile(pipeline([step('read')]), own))).toContain(reason)
+  })
+
   it('that has a step in two places is refused', () => {
     const own = chart({ states: { read: read('again'), again: read('completed') } })
     expect(refusal(() => compile(pipeline([step('read')]), own))).toContain('a step has one place')
