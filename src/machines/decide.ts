@@ -12,9 +12,9 @@ import type { Decider, Draft, DraftSave } from './draft.js'
 import { factAfter, settleDerived } from './draft.js'
 import type { AttemptStarted, RecordEvent } from './events.js'
 import { isOwnEventType } from './events.js'
-import { writeAction } from './record-actions.js'
+import { refOnly, writeAction } from './record-actions.js'
 import type { DeliveredEvent } from './record-machine.js'
-import type { HistoryEntry, PayloadRef, RecordDocument, RecordError, Timer } from './record.js'
+import type { HistoryEntry, RecordDocument, RecordError, Timer } from './record.js'
 import { isSettled } from './record.js'
 
 /** What comes with an event but is not kept in the history. */
@@ -37,12 +37,6 @@ export const carryOut = (draft: Draft, event: RecordEvent, actions: readonly Mac
     }
   }
 }
-
-const refOnly = (result: { sha256: string; bytes: number; blob?: string }): PayloadRef => ({
-  sha256: result.sha256,
-  bytes: result.bytes,
-  ...(result.blob !== undefined && { blob: result.blob }),
-})
 
 /** Large content stays where it is; the history names it by its hash. */
 const forHistory = (event: RecordEvent): RecordEvent =>

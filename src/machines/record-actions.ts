@@ -20,7 +20,7 @@ import type {
   RecordEvent,
   ResultUnstorable,
 } from './events.js'
-import type { Attempt, Outcome, RecordError, SettledStatus, Spend } from './record.js'
+import type { Attempt, Outcome, Payload, PayloadRef, RecordError, SettledStatus, Spend } from './record.js'
 
 type Applied = { draft: Draft; event: RecordEvent; step: string; status: string | null }
 
@@ -119,12 +119,24 @@ const chargeRecord = (draft: Draft) => {
   if (price) writeCharge(draft, 'record', { amount: price.fixed, currency: price.currency }, null)
 }
 
+/** Only what names the content: for the history, and for late answers past the first. */
+export const refOnly = ({ sha256, bytes, ...rest }: Payload | PayloadRef): PayloadRef => ({
+  sha256,
+  bytes,
+  ...('blob' in rest && rest.blob !== undefined && { blob: rest.blob }),
+})
+
+/** One late answer's content stays inline; of others its identity, or documents could outgrow their limit. */
 const keepLate = ({ draft, event, step }: Applied, place: 'discarded' | 'candidate') => {
   const { attempt, generation, result } = event as CallSucceeded
   const record = editStep(draft, step)
-  if (place === 'candidate' && record.candidate === null && record.result === null)
-    record.candidate = { attempt, at: draft.decider.at, payload: result as never }
-  else record.discarded.push({ attempt, generation, at: draft.decider.at, payload: result, reason: 'late' })
+  const at = draft.decider.at
+  if (place === 'candidate' && record.candidate === null && record.result === null) {
+    record.candidate = { attempt, at, payload: result as never }
+    return
+  }
+  const holdsOne = record.candidate !== null || record.discarded.some(({ payload }) => 'inline' in payload)
+  record.discarded.push({ attempt, generation, at, payload: holdsOne ? refOnly(result) : result, reason: 'late' })
 }
 
 const settle = ({ draft, event, status }: Applied) => {

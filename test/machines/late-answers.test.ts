@@ -158,11 +158,15 @@ describe('in investigation', () => {
     expect(life.attempt('read', 2)).toMatchObject({ outcome: 'succeeded', spend: reported })
   })
 
-  it('the second one is discarded', () => {
+  it('the second one is discarded, and only named: one late content is enough for a document', () => {
     const life = investigated()
     life.does(succeeded(call('read', 2), { result: payload('second') }))
     life.does(succeeded(call('read', 1), { result: payload('first') }))
-    expect(life.doc.steps['read']).toMatchObject({ candidate: { attempt: 2 }, discarded: [{ attempt: 1 }] })
+    const { inline: _, ...named } = payload('first')
+    expect(life.doc.steps['read']).toMatchObject({ candidate: { attempt: 2 } })
+    expect(life.doc.steps['read']?.discarded).toEqual([
+      { attempt: 1, generation: 1, at: life.at, payload: named, reason: 'late' },
+    ])
   })
 
   it('for a step that has its result, it is discarded', () => {
