@@ -8,7 +8,7 @@ import { MongoClient } from 'mongodb'
 import { connect } from 'nats'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
 import { z } from 'zod'
-import { startChild, waitFor, type Child } from '../support/processes.js'
+import { endWithParent, startChild, waitFor, type Child } from '../support/processes.js'
 
 const Server = z.object({ url: z.string(), pid: z.number() })
 const Given = z.object({ url: z.string(), pid: z.null() })
@@ -24,15 +24,17 @@ type Up = { child: Child; mongo: z.infer<typeof Server>; nats: z.infer<typeof Se
 
 const CHILD = join(import.meta.dirname, 'stack-child.mjs')
 let dataDir: string
-const servers = new Set<number>()
+/** By pid, with the word that it has ended. */
+const servers = new Map<number, () => void>()
 
 beforeEach(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'endstate-stack-'))
 })
 afterEach(async () => {
   // A test that fails in the middle must not leave its servers behind.
-  for (const pid of servers) if (runs(pid)) process.kill(pid, 'SIGKILL')
-  await waitFor(() => [...servers].every((pid) => !runs(pid)), { what: 'the servers to end' })
+  for (const pid of servers.keys()) if (runs(pid)) process.kill(pid, 'SIGKILL')
+  await waitFor(() => [...servers.keys()].every((pid) => !runs(pid)), { what: 'the servers to end' })
+  for (const ended of servers.values()) ended()
   servers.clear()
   await rm(dataDir, { recursive: true, force: true })
 })
@@ -60,7 +62,10 @@ const optionsOf = (more: object = {}) => ({
 async function run(more: object = {}): Promise<{ child: Child; said: z.infer<typeof Said> }> {
   const child = startChild(CHILD, { args: [JSON.stringify(optionsOf(more))] })
   const said = Said.parse(JSON.parse(await child.line(/^\{"(up|failed)"/, { timeoutMs: 50_000 })))
-  for (const server of [said.up?.mongo, said.up?.nats]) if (server?.pid != null) servers.add(server.pid)
+  for (const server of [said.up?.mongo, said.up?.nats]) {
+    if (server?.pid == null || servers.has(server.pid)) continue
+    servers.set(server.pid, endWithParent(server.pid))
+  }
   return { child, said }
 }
 

@@ -5,7 +5,8 @@
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Socket } from 'node:net'
+import type { Readable, Writable } from 'node:stream'
 
 const LINES_MAX = 20_000
 const POLL_MS = 10
@@ -51,10 +52,13 @@ export function startChild(
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   })
   if (child.pid === undefined) throw new Error(`${script} could not be started.`)
-  endWithParent(child.pid)
+  const ended = endWithParent(child.pid)
   const watched = watch(child, child.pid, script)
   running.add(watched)
-  child.once('close', () => running.delete(watched))
+  child.once('close', () => {
+    ended()
+    running.delete(watched)
+  })
   return watched
 }
 
@@ -121,16 +125,29 @@ export async function waitFor<T>(
   }
 }
 
-/** Ends process `pid` when this process is gone, however it ended. The watcher ends with either of them. */
-export function endWithParent(pid: number): void {
+/**
+ * Ends process `pid` when this process is gone, however it ended. Call what it answers when the process has ended by
+ * itself, because its pid may be given to another one then.
+ */
+export function endWithParent(pid: number): () => void {
+  guard ??= startGuard()
+  guard.write(`+${pid}\n`)
+  return () => guard?.write(`-${pid}\n`)
+}
+
+/** One per test process; it learns of our end by the end of its stdin. */
+let guard: Writable | null = null
+
+function startGuard(): Writable {
   const script = `
-    const [parent, child] = process.argv.slice(1).map(Number)
-    const alive = (pid) => { try { process.kill(pid, 0); return true } catch { return false } }
-    setInterval(() => {
-      if (!alive(child)) process.exit()
-      if (!alive(parent)) { try { process.kill(child, 'SIGKILL') } catch {} process.exit() }
-    }, 500)`
-  spawn(process.execPath, ['-e', script, String(process.pid), String(pid)], { detached: true, stdio: 'ignore' }).unref()
+    const pids = new Set()
+    require('node:readline').createInterface({ input: process.stdin })
+      .on('line', (line) => line[0] === '+' ? pids.add(Number(line.slice(1))) : pids.delete(Number(line.slice(1))))
+      .on('close', () => { for (const pid of pids) try { process.kill(pid, 'SIGKILL') } catch {} })`
+  const child = spawn(process.execPath, ['-e', script], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] })
+  child.unref()
+  if (child.stdin instanceof Socket) child.stdin.unref()
+  return child.stdin
 }
 
 /** Kills what the test file has left running. Registered by test/support/leaks.ts for every file. */

@@ -108,7 +108,11 @@ export function startNats(args: readonly string[] = []): Promise<OwnServer> {
 async function ownServer(start: (dir: string, port?: number) => Promise<RunningServer>): Promise<OwnServer> {
   const dir = await mkdtemp(join(tmpdir(), 'endstate-own-'))
   let server = await start(dir)
-  endWithParent(server.pid)
+  let ended = endWithParent(server.pid)
+  const stop = async () => {
+    await server.stop()
+    ended()
+  }
   return {
     get url() {
       return server.url
@@ -121,15 +125,15 @@ async function ownServer(start: (dir: string, port?: number) => Promise<RunningS
     },
     async signal(signal) {
       process.kill(server.pid, signal)
-      if (signal === 'SIGKILL') await server.stop()
+      if (signal === 'SIGKILL') await stop()
     },
-    stop: () => server.stop(),
+    stop,
     async start() {
       server = await start(dir, server.port)
-      endWithParent(server.pid)
+      ended = endWithParent(server.pid)
     },
     async dispose() {
-      await server.stop()
+      await stop()
       await rm(dir, { recursive: true, force: true })
     },
   }

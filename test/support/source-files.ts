@@ -10,13 +10,11 @@ export type Import = {
   specifier: string
   /** For relative ones: the path from the folder, without ending (`ingest/contract`). */
   file: string | null
-  /** Gone after compilation. */
-  typeOnly: boolean
 }
 export type SourceFile = { path: string; text: string; code: string; imports: Import[] }
 
 // `import x from 'y'`, `export … from 'y'`, `import 'y'` at the beginning of a line, and `import('y')` anywhere.
-const STATEMENT = /^(?:import|export) (type )?([^'";]*?)from '([^']+)'/gm
+const STATEMENT = /^(?:import|export) [^'";]*?from '([^']+)'/gm
 const SIDE_EFFECT = /^import\s+'([^']+)'/gm
 const DYNAMIC = /\b(?:import|require)\(\s*'([^']+)'/g
 // A thread or a child's script.
@@ -33,30 +31,16 @@ export function readSourceFiles(root: string): SourceFile[] {
 
 function importsOf(path: string, code: string): Import[] {
   const imports: Import[] = []
-  const add = (specifier: string, typeOnly: boolean) => {
+  const add = (specifier = '') => {
     const file = specifier.startsWith('.')
       ? normalize(join(dirname(path), specifier)).replace(/\.(js|ts|mjs)$/, '')
       : null
-    imports.push({ specifier, file, typeOnly })
+    imports.push({ specifier, file })
   }
-  for (const [, type, names, specifier] of code.matchAll(STATEMENT)) {
-    add(specifier ?? '', type !== undefined || namesAreTypes(names ?? ''))
+  for (const pattern of [STATEMENT, SIDE_EFFECT, DYNAMIC, BESIDE]) {
+    for (const [, specifier] of code.matchAll(pattern)) add(specifier)
   }
-  for (const [, specifier] of code.matchAll(SIDE_EFFECT)) add(specifier ?? '', false)
-  for (const [, specifier] of code.matchAll(DYNAMIC)) add(specifier ?? '', false)
-  for (const [, specifier] of code.matchAll(BESIDE)) add(specifier ?? '', false)
   return imports
-}
-
-/** `{ type A, type B }` */
-function namesAreTypes(names: string): boolean {
-  const inside = /^\{([\s\S]*)\}$/.exec(names.trim())?.[1]
-  if (inside === undefined) return false
-  const each = inside
-    .split(',')
-    .map((one) => one.trim())
-    .filter((one) => one !== '')
-  return each.length > 0 && each.every((one) => one.startsWith('type '))
 }
 
 /** Block comments and whole-line comments; a `//` after code stays, since it may be inside a string. */
