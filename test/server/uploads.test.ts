@@ -123,7 +123,8 @@ describe('POST /v1/uploads', () => {
     const { id } = JSON.parse(answer.body) as Receipt
     expect((await api.store.load([id]))[0]?.input.payload.bytes).toBe(size)
     expect(held).toHaveLength(7)
-    expect(Math.max(...held) - Math.min(...held)).toBeLessThan(8 * MIB)
+    // What is held would grow by 8 MiB from each reading to the next; single readings see buffers not yet collected.
+    expect(Math.min(...held.slice(-3)) - Math.min(...held.slice(0, 3))).toBeLessThan(8 * MIB)
   })
 })
 
