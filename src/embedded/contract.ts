@@ -50,7 +50,7 @@ export type ServerDescription = {
   path: string | null
   pid: number | null
 }
-export type StackDescription = { dataDir: string; mongo: ServerDescription; nats: ServerDescription }
+type StackDescription = { dataDir: string; mongo: ServerDescription; nats: ServerDescription }
 
 export type Stack = {
   mongoUrl: string

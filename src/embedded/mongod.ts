@@ -45,7 +45,7 @@ const SetConfig = z.object({
   config: z.looseObject({ version: z.number(), members: z.array(z.looseObject({ host: z.string() })).length(1) }),
 })
 
-export const mongodDataPath = (dir: string): string => join(dir, 'mongodb')
+const mongodDataPath = (dir: string): string => join(dir, 'mongodb')
 const urlOf = (port: number) => `mongodb://127.0.0.1:${port}/endstate?replicaSet=${REPLICA_SET}`
 
 export async function startMongod(options: MongodOptions): Promise<RunningServer> {

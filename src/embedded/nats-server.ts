@@ -30,7 +30,7 @@ export type NatsServerOptions = {
 
 const Info = z.object({ jetstream: z.boolean().optional() })
 
-export const natsDataPath = (dir: string): string => join(dir, 'nats')
+const natsDataPath = (dir: string): string => join(dir, 'nats')
 const pidFileOf = (dir: string) => join(dir, 'nats-server.pid')
 
 export async function startNatsServer(options: NatsServerOptions): Promise<RunningServer> {

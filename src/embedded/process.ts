@@ -51,12 +51,13 @@ export async function findProcess(pidFile: string, mark: string): Promise<(Proce
   return { pid, port, isAlive, stop: (timeoutMs) => end(pid, isAlive, timeoutMs) }
 }
 
-/** Changes when a pid is given to another process. Null when there is no such process. */
+/** Changes when a pid is given to another process. Null when no such process runs. */
 export async function startTimeOf(pid: number): Promise<string | null> {
   if (existsSync('/proc/self/stat')) {
     const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null)
-    // Fields are counted after the command's name, which may contain spaces (proc(5): starttime is field 22).
-    return text === null ? null : (text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null)
+    // Fields are counted after the command's name, which may contain spaces (proc(5): state is field 3, starttime 22).
+    const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? []
+    return fields[0] === 'Z' ? null : (fields[19] ?? null) // a zombie has ended; nobody has asked how
   }
   return ps(pid, 'lstart=')
 }

@@ -24,7 +24,7 @@ export const testNatsUrl = (): string => inject('natsUrl')
 export const uniqueName = (prefix: string): string => `${prefix}-${randomBytes(5).toString('hex')}`
 
 /** The shared server's address with `db` as its database. */
-export function mongoUrlFor(db: string, url = testMongoUrl()): string {
+function mongoUrlFor(db: string, url = testMongoUrl()): string {
   const address = new URL(url)
   address.pathname = `/${db}`
   return address.href
