@@ -87,6 +87,7 @@ const answersFor = (context: RecordContext, step: string, provider: string): Del
     { ...call, ...success, attempt: attempt - 1 },
     { ...failed, retryable: true, rejects: false },
     { ...failed, retryable: false, rejects: false },
+    { ...failed, retryable: false, rejects: false, error: { ...failure, kind: 'not-executed' } },
     { ...failed, retryable: false, rejects: true },
     { ...call, type: 'CALL_UNCERTAIN', error: failure, spend: null, evidence: null },
     { ...call, type: 'CALL_NOT_SENT' },

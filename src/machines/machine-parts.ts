@@ -33,6 +33,9 @@ const isCall = (event: RecordEvent): event is RecordEvent & CallRef => 'attempt'
 const attemptOf = ({ context, event }: Args, step: string): number =>
   isCall(event) && event.step === step && event.generation === context.generation ? event.attempt : 0
 
+/** The provider ran something under this key, and said how it ended. */
+const usesUpKey = (event: RecordEvent): boolean => event.type === 'CALL_FAILED' && event.error.kind !== 'not-executed'
+
 const isCurrent = (args: Args, step: string): boolean => {
   const attempt = attemptOf(args, step)
   return attempt > 0 && attempt === budgetOf(args.context, step).attempt
@@ -67,7 +70,8 @@ export const makeGuards = (policies: ReadonlyMap<string, StepPolicy>): { [name: 
     triesAgain: (args, { step }) =>
       isCurrent(args, step) && (args.event as CallFailed).retryable && mayTryAgain(policy(step), args.context),
     sendsAgain: (args, { step }) => isCurrent(args, step) && mayTryAgain(policy(step), args.context),
-    fallsBack: (args, { step }) => isCurrent(args, step) && mayFallBack(policy(step), args.context),
+    fallsBack: (args, { step }) =>
+      isCurrent(args, step) && mayFallBack(policy(step), args.context, usesUpKey(args.event)),
     repeatsUncertain: ({ context }, { step }) => mayRepeatUncertain(policy(step), context),
     fallsBackUncertain: ({ context }, { step }) => mayFallBackUncertain(policy(step), context),
   }
@@ -115,16 +119,13 @@ const contextActions = (policies: ReadonlyMap<string, StepPolicy>) => ({
   // A key that was refused unexecuted is not used up, and an earlier uncertain call may have run under it: with a new
   // key the provider could run both (P6).
   countFailure: change((context, event, step) =>
-    event.type === 'CALL_FAILED' && event.error.kind === 'not-executed'
-      ? context
-      : withBudget(context, step, { failures: budgetOf(context, step).failures + 1 }),
+    usesUpKey(event) ? withBudget(context, step, { failures: budgetOf(context, step).failures + 1 }) : context,
   ),
   countDoubt: change((context, _event, step) => {
     const budget = budgetOf(context, step)
     const policy = policies.get(step)
     const inDoubt = policy !== undefined && leavesDoubt(providerOf(policy, budget))
-    const repeatsKey = policy !== undefined && providerOf(policy, budget).recovery === 'idempotent'
-    return inDoubt && !repeatsKey ? withBudget(context, step, { doubts: budget.doubts + 1 }) : context
+    return inDoubt ? withBudget(context, step, { doubts: budget.doubts + 1 }) : context
   }),
   keepResult: change((context, event, step) => withBudget(context, step, { result: callOf(event).attempt })),
   markOverdue: assign({ overdue: true }),

@@ -31,9 +31,21 @@ const hasNextProvider = (policy: StepPolicy, budget: StepBudget) => budget.provi
 export const mayTryAgain = (policy: StepPolicy, context: RecordContext): boolean =>
   !context.overdue && hasTries(policy, budgetOf(context, policy.step.name))
 
-/** I1, I3 */
-export const mayFallBack = (policy: StepPolicy, context: RecordContext): boolean =>
-  !context.overdue && hasNextProvider(policy, budgetOf(context, policy.step.name))
+/**
+ * I1, I3. `answered`: the failure used up its key, so it speaks for every call under that key. Otherwise an uncertain
+ * call at a provider that could be asked is still in doubt, and another provider's call needs the policy's leave (I2).
+ */
+export const mayFallBack = (policy: StepPolicy, context: RecordContext, answered: boolean): boolean => {
+  const budget = budgetOf(context, policy.step.name)
+  if (context.overdue || !hasNextProvider(policy, budget)) return false
+  const { recovery } = providerOf(policy, budget)
+  return answered || recovery !== 'idempotent' || budget.doubts <= doubtsAllowed(policy)
+}
+
+const doubtsAllowed = ({ step: { onUncertain } }: StepPolicy): number => {
+  if (onUncertain === 'fallback') return Infinity
+  return typeof onUncertain === 'object' && onUncertain !== null ? onUncertain.retry.duplicateBudget : 0
+}
 
 /** A second call would leave the first one in doubt: it may have been executed and billed. */
 export const leavesDoubt = (terms: ProviderTerms): boolean => terms.cost === 'paid'
@@ -44,8 +56,7 @@ export const mayRepeatUncertain = (policy: StepPolicy, context: RecordContext): 
   if (context.overdue || !hasTries(policy, budget)) return false
   const terms = providerOf(policy, budget)
   if (terms.recovery === 'idempotent' || terms.cost === 'free') return true
-  const { onUncertain } = policy.step
-  return typeof onUncertain === 'object' && onUncertain !== null && budget.doubts < onUncertain.retry.duplicateBudget
+  return policy.step.onUncertain !== 'fallback' && budget.doubts < doubtsAllowed(policy)
 }
 
 /** I2, I3: go to the next provider after an uncertain outcome. */

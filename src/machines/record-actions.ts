@@ -66,12 +66,18 @@ const providerNow = (draft: Draft, step: string): string => {
 
 const current = (draft: Draft, step: string) => budgetOf(contextOf(draft.snapshot), step).attempt
 
+const isOpen = ({ outcome }: Attempt): boolean => outcome === null || outcome === 'uncertain'
+
+/** A later call under the same key used it up: where keys are honoured, it was the same run. */
+const isAnswered = (attempts: readonly Attempt[], { requestKey }: Attempt): boolean =>
+  attempts.some((other) => other.requestKey === requestKey && !isOpen(other) && other.error?.kind !== 'not-executed')
+
 /** `repeatsKey`: what follows asks the provider for the same run again; otherwise both may be run and billed (P6). */
-const markInDoubt = (draft: Draft, attempt: Attempt, repeatsKey: boolean): void => {
+const markInDoubt = (draft: Draft, step: string, attempt: Attempt, repeatsKey: boolean): void => {
   const terms = draft.compiled.terms[attempt.provider]
-  const mayHaveRun = attempt.outcome === null || attempt.outcome === 'uncertain'
-  if (terms?.cost !== 'paid' || !mayHaveRun) return
-  if (!(repeatsKey && terms.recovery === 'idempotent')) attempt.possibleDuplicate = true
+  if (terms?.cost !== 'paid' || !isOpen(attempt)) return
+  const asked = repeatsKey || isAnswered(editStep(draft, step).attempts, attempt)
+  if (!(asked && terms.recovery === 'idempotent')) attempt.possibleDuplicate = true
 }
 
 const openAttempt = ({ draft, event, step }: Applied) => {
@@ -79,7 +85,7 @@ const openAttempt = ({ draft, event, step }: Applied) => {
   const { attempt: n, generation, provider, requestKey } = started
   const sendBy = new Date(started.sendBy)
   const { attempts } = editStep(draft, step)
-  for (const earlier of attempts) markInDoubt(draft, earlier, earlier.requestKey === requestKey)
+  for (const earlier of attempts) markInDoubt(draft, step, earlier, earlier.requestKey === requestKey)
   attempts.push({
     n,
     generation,
@@ -162,6 +168,10 @@ const giveUp = ({ draft, step }: Applied) => {
   const context = contextOf(draft.snapshot)
   const attempts = draft.doc.steps[step]?.attempts ?? []
   const last = attempts.at(-1)
+  const inDoubt = (attempt: Attempt): boolean =>
+    attempt.generation === context.generation &&
+    attempt.outcome === 'uncertain' &&
+    (attempt === last || draft.compiled.terms[attempt.provider]?.cost === 'paid')
   const tail = last?.error ? ` The last attempt (${last.n}, ${last.provider}) ended with ${last.error.code}.` : ''
   draft.doc.reason = context.overdue
     ? {
@@ -170,7 +180,7 @@ const giveUp = ({ draft, step }: Applied) => {
         kind: last?.error?.kind ?? 'not-executed',
       }
     : {
-        code: last?.outcome === 'uncertain' ? 'outcome-uncertain' : 'attempts-exhausted',
+        code: attempts.some(inDoubt) ? 'outcome-uncertain' : 'attempts-exhausted',
         message: `Step "${step}" has no result after ${attempts.length} attempt(s) and may not call again.${tail}`,
         kind: last?.error?.kind ?? 'unknown',
       }
@@ -246,7 +256,7 @@ const writers: Record<DocumentActionName, (applied: Applied) => void> = {
   closeLeft: ({ draft, step }) => closeOpenAttempts(draft, step, 'left', 'The step was left before an answer came.'),
   markPossibleDuplicate: ({ draft, step }) => {
     const attempt = findAttempt(draft, step, current(draft, step))
-    if (attempt) markInDoubt(draft, attempt, attempt.provider === providerNow(draft, step))
+    if (attempt) markInDoubt(draft, step, attempt, attempt.provider === providerNow(draft, step))
   },
   recordResult,
   discardResult: (applied) => keepLate(applied, 'discarded'),

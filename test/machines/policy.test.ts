@@ -36,6 +36,22 @@ describe('a provider that honours keys', () => {
     expect(life.passes(1).state).toBe('read.ready')
   })
 
+  it.each([
+    ['not without a policy', null, 'not-executed', ['keyed', 'keyed']],
+    ['with a policy', 'fallback', 'not-executed', ['keyed', 'keyed', 'free']],
+    ['within a budget of doubts', { retry: { duplicateBudget: 1 } }, 'not-executed', ['keyed', 'keyed', 'free']],
+    ['where the failure answers for the key', null, 'executed', ['keyed', 'keyed', 'free']],
+  ] as const)('in doubt and then refused, is left for another %s', (_, onUncertain, kind, expected) => {
+    const life = lifeOf({ use: ['keyed', 'free'], attempts: 2, onUncertain })
+    life.does(uncertain(life.starts()))
+    life.passes(QUARANTINE_MS)
+    life.does(failed(life.starts(), { kind }))
+    if (life.state === 'read.ready') life.starts()
+    else expect(life.doc).toMatchObject({ status: 'investigation', reason: { code: 'outcome-uncertain' } })
+    expect(calls(life)).toEqual(expected)
+    expect(marked(life)[0]).toBe(onUncertain !== null)
+  })
+
   it('is left for another only under the written policy, and is then a possible duplicate', () => {
     const change = { use: ['keyed', 'free'], attempts: 1 }
     expect(calls(loses(lifeOf(change), 5))).toEqual(['keyed'])

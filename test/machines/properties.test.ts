@@ -61,11 +61,18 @@ const checkDoubts = (compiled: Compiled, before: RecordDocument, after: RecordDo
     const earlier = before.steps[name]?.attempts ?? []
     const started = after.steps[name]?.attempts.slice(earlier.length) ?? []
     for (const call of started) {
+      const now = after.steps[name]!.attempts
+      const answered = ({ requestKey }: Attempt) =>
+        now.some(
+          (each) =>
+            each.requestKey === requestKey &&
+            (each.n === call.n || (each.outcome === 'failed' && each.error?.kind !== 'not-executed')),
+        )
       const doubts = earlier.filter(
         (attempt) =>
-          after.steps[name]!.attempts[attempt.n - 1]!.outcome === 'uncertain' &&
+          now[attempt.n - 1]!.outcome === 'uncertain' &&
           attempt.provider !== 'free' &&
-          !(attempt.provider === 'keyed' && attempt.requestKey === call.requestKey),
+          !(attempt.provider === 'keyed' && answered(attempt)),
       )
       for (const { n } of doubts) expect(after.steps[name]!.attempts[n - 1]!.possibleDuplicate).toBe(true)
       const own = doubts.filter(({ generation }) => generation === call.generation)
