@@ -140,8 +140,8 @@ async function stop() {
   await client.close()
   process.exit(0)
 }
-process.once('SIGTERM', stop)
-process.once('SIGINT', stop)
+process.once('SIGTERM', () => void stop())
+process.once('SIGINT', () => void stop())
 // The bench that started it may be killed: an orphan has another parent.
 const parent = process.ppid
 setInterval(() => process.ppid === parent || process.exit(0), 500).unref()

@@ -115,7 +115,7 @@ export const createApiClient = (target: ApiTarget): ApiClient => {
       return raw === null ? null : { raw, live: parsed(LiveRecord, raw) }
     },
     async records(query) {
-      const raw = await request(`/v1/records?${new URLSearchParams(query as { [name: string]: string })}`)
+      const raw = await request(`/v1/records?${new URLSearchParams(query as { [name: string]: string }).toString()}`)
       return { raw, live: parsed(RecordPage, raw) }
     },
     async history(id) {
@@ -123,7 +123,7 @@ export const createApiClient = (target: ApiTarget): ApiClient => {
       let page: string | null = null
       for (let n = 0; n < HISTORY_PAGES_MAX; n += 1) {
         const query = new URLSearchParams({ limit: '200', ...(page === null ? {} : { page }) })
-        const raw = await request(`${pathOf(id)}/history?${query}`)
+        const raw = await request(`${pathOf(id)}/history?${query.toString()}`)
         const { items, next } = parsed(WayPage, raw)
         all.raw.push(...((raw as { items: unknown[] }).items ?? []))
         all.live.push(...items)

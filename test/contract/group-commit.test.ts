@@ -96,7 +96,13 @@ describe('an unknown outcome', () => {
     batches[0]!.answer([UNKNOWN])
     const fresh = writer.save(save('r1', 1))
     await upTo(3)
-    expect(batches.slice(1).map(idsOf).toSorted()).toEqual([['r0'], ['r1']])
+    expect(
+      batches
+        .slice(1)
+        .map(idsOf)
+        .map(String)
+        .toSorted((a, b) => a.localeCompare(b)),
+    ).toEqual(['r0', 'r1'])
     const again = batches.find((batch, n) => n > 0 && idsOf(batch)![0] === 'r0')!
     expect(again.saves[0]).toBe(change)
     for (const batch of batches.slice(1)) batch.answer()

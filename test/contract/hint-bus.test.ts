@@ -42,7 +42,7 @@ async function natsWorld(server: OwnServer): Promise<World> {
   const bus = createNatsHintBus(nc, { prefix, limits, publishTimeoutMs: 1_000, log: quiet })
   return {
     bus,
-    wipe: async () => void (await deleteStream(nc, workNames(prefix).stream)),
+    wipe: () => deleteStream(nc, workNames(prefix).stream),
     goAway: () => server.stop(),
     comeBack: () => server.start(),
     async dispose() {

@@ -8,11 +8,12 @@ try {
   const stack = await startStack({ ...options, log: (rung, message) => messages.push(`${rung}: ${message}`) })
   // The servers are in sessions of their own, and nothing else keeps this process.
   const alive = setInterval(() => undefined, 1 << 30)
-  process.once('SIGTERM', async () => {
+  const stop = async () => {
     await stack.stop()
     clearInterval(alive)
     console.log(JSON.stringify({ stopped: true }))
-  })
+  }
+  process.once('SIGTERM', () => void stop())
   console.log(JSON.stringify({ up: stack.describe(), messages }))
 } catch (error) {
   console.log(JSON.stringify({ failed: { code: error.code, message: error.message, pid: error.pid }, messages }))

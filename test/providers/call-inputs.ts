@@ -71,7 +71,11 @@ export function handClock(): Clock & { advance(ms: number): Promise<void>; reado
     sleep: (ms, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted) return resolve()
-        const sleeper = { dueMs: nowMs + ms, wake: () => void (sleepers.delete(sleeper), resolve()) }
+        const wake = () => {
+          sleepers.delete(sleeper)
+          resolve()
+        }
+        const sleeper = { dueMs: nowMs + ms, wake }
         sleepers.add(sleeper)
         signal?.addEventListener('abort', sleeper.wake, { once: true })
       }),

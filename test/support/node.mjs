@@ -101,10 +101,11 @@ await instance.start()
 const listening = setting.roles.includes('api') ? await listen(handler, { host: '127.0.0.1', port: 0 }) : null
 say('READY', { url: listening?.url ?? null })
 
-process.on('SIGTERM', async () => {
+const stop = async () => {
   await listening?.close({ graceMs: 1_000 })
   await instance.close()
   await nats.close()
   await mongo.close()
   process.exit(0)
-})
+}
+process.once('SIGTERM', () => void stop())

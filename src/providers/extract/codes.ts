@@ -55,7 +55,7 @@ function mend(read: string): string | null {
   const first = FIRST[read[0]!] ?? read[0]!.toUpperCase()
   const digits = read.slice(1, 3).replace(/./g, (letter) => DIGIT[letter] ?? letter)
   const rest = read.slice(3).replace('.', '').toUpperCase()
-  const detail = [...rest].map((letter, i) => (i === 0 ? (DIGIT[letter] ?? letter) : letter)).join('')
+  const detail = Array.from(rest, (letter, i) => (i === 0 ? (DIGIT[letter] ?? letter) : letter)).join('')
   const value = first + digits + (detail === '' ? '' : `.${detail}`)
   return CODE.test(value) ? value : null
 }
