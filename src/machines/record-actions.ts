@@ -1,8 +1,8 @@
 /**
  * What the machine's actions do to the document. Each action is named in step-state.ts or record-machine.ts and gets
  * the event that caused it; nothing here decides whether it should happen.
+ * Attempts are closed in attempts.ts (A1, A4).
  *
- * A1 An attempt's outcome moves from open or uncertain to certain, never back, and is set once per attempt.
  * A2 A result is written once; every other answer is kept as discarded or candidate, with its spend (P4).
  * A3 A charge is written with its result, under a key that can hold one (P3).
  */
@@ -12,6 +12,7 @@ import { contextOf } from './advance.js'
 import { budgetOf } from './budgets.js'
 import type { Draft } from './draft.js'
 import { addFact, editStep } from './draft.js'
+import { closeAttempt, closeOpenAttempts, findAttempt, markInDoubt, uncertainBecause } from './attempts.js'
 import type {
   AttemptStarted,
   CallFailed,
@@ -20,44 +21,9 @@ import type {
   RecordEvent,
   ResultUnstorable,
 } from './events.js'
-import type { Attempt, Outcome, Payload, PayloadRef, RecordError, SettledStatus, Spend } from './record.js'
+import type { Attempt, Payload, PayloadRef, RecordError, SettledStatus } from './record.js'
 
 type Applied = { draft: Draft; event: RecordEvent; step: string; status: string | null }
-
-const findAttempt = (draft: Draft, step: string, n: number): Attempt | undefined =>
-  editStep(draft, step).attempts.find((attempt) => attempt.n === n)
-
-export const upperBound = (draft: Draft, provider: string): Spend | null => {
-  const max = draft.compiled.terms[provider]?.spendMax
-  return max ? { ...max, basis: 'upper-bound' } : null
-}
-
-type Closing = { outcome: Outcome; error: RecordError | null; spend: Spend | null; evidence: Attempt['evidence'] }
-
-/** A1 */
-const closeAttempt = (draft: Draft, step: string, n: number, closing: Closing): void => {
-  const attempt = findAttempt(draft, step, n)
-  if (!attempt || (attempt.outcome !== null && attempt.outcome !== 'uncertain')) return
-  if (attempt.outcome === 'uncertain' && closing.outcome === 'uncertain') return
-  attempt.outcome = closing.outcome
-  attempt.endedAt = draft.decider.at
-  attempt.error = closing.error && { ...closing.error, attempt: n }
-  attempt.evidence = closing.evidence
-  attempt.spend = closing.spend ?? (closing.outcome === 'uncertain' ? upperBound(draft, attempt.provider) : null)
-}
-
-const uncertainBecause = (code: string, message: string): Closing => ({
-  outcome: 'uncertain',
-  error: { code, message, kind: 'unknown' },
-  spend: null,
-  evidence: null,
-})
-
-/** A step that ends leaves no attempt open: what is still running may have been executed. */
-const closeOpenAttempts = (draft: Draft, step: string, code: string, message: string): void => {
-  for (const { n, outcome } of draft.doc.steps[step]?.attempts ?? [])
-    if (outcome === null) closeAttempt(draft, step, n, uncertainBecause(code, message))
-}
 
 const providerNow = (draft: Draft, step: string): string => {
   const { provider } = budgetOf(contextOf(draft.snapshot), step)
@@ -65,20 +31,6 @@ const providerNow = (draft: Draft, step: string): string => {
 }
 
 const current = (draft: Draft, step: string) => budgetOf(contextOf(draft.snapshot), step).attempt
-
-const isOpen = ({ outcome }: Attempt): boolean => outcome === null || outcome === 'uncertain'
-
-/** A later call under the same key used it up: where keys are honoured, it was the same run. */
-const isAnswered = (attempts: readonly Attempt[], { requestKey }: Attempt): boolean =>
-  attempts.some((other) => other.requestKey === requestKey && !isOpen(other) && other.error?.kind !== 'not-executed')
-
-/** `repeatsKey`: what follows asks the provider for the same run again; otherwise both may be run and billed (P6). */
-const markInDoubt = (draft: Draft, step: string, attempt: Attempt, repeatsKey: boolean): void => {
-  const terms = draft.compiled.terms[attempt.provider]
-  if (terms?.cost !== 'paid' || !isOpen(attempt)) return
-  const asked = repeatsKey || isAnswered(editStep(draft, step).attempts, attempt)
-  if (!(asked && terms.recovery === 'idempotent')) attempt.possibleDuplicate = true
-}
 
 const openAttempt = ({ draft, event, step }: Applied) => {
   const started = event as AttemptStarted

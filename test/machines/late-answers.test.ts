@@ -93,7 +93,8 @@ describe('after the retry has started', () => {
   it('a worker that thaws and says that it never sent settles the doubt of its attempt', () => {
     const life = retried()
     life.does(notSent(call('read', 1)))
-    expect(life.attempt('read', 1)).toMatchObject({ outcome: 'failed', error: { code: 'not-sent' } })
+    expect(life.attempt('read', 1)).toMatchObject({ outcome: 'failed', spend: null, error: { code: 'not-sent' } })
+    expect(life.attempt('read', 1)).not.toHaveProperty('possibleDuplicate')
     expect(life.state).toBe('read.calling')
   })
 })

@@ -1,0 +1,60 @@
+/**
+ * The attempts of a step: how each is closed, and which are in doubt.
+ *
+ * A1 An attempt's outcome moves from open or uncertain to certain, never back, and is set once per attempt.
+ * A4 An attempt that may have been executed has the upper bound of its provider's price as its spend.
+ */
+import type { Draft } from './draft.js'
+import { editStep } from './draft.js'
+import type { Attempt, Outcome, RecordError, Spend } from './record.js'
+
+export const findAttempt = (draft: Draft, step: string, n: number): Attempt | undefined =>
+  editStep(draft, step).attempts.find((attempt) => attempt.n === n)
+
+const upperBound = (draft: Draft, provider: string): Spend | null => {
+  const max = draft.compiled.terms[provider]?.spendMax
+  return max ? { ...max, basis: 'upper-bound' } : null
+}
+
+type Closing = { outcome: Outcome; error: RecordError | null; spend: Spend | null; evidence: Attempt['evidence'] }
+
+/** A1 */
+export const closeAttempt = (draft: Draft, step: string, n: number, closing: Closing): void => {
+  const attempt = findAttempt(draft, step, n)
+  if (!attempt || (attempt.outcome !== null && attempt.outcome !== 'uncertain')) return
+  if (attempt.outcome === 'uncertain' && closing.outcome === 'uncertain') return
+  // It certainly did not run, so nothing was paid for twice.
+  if (closing.error?.kind === 'not-executed') delete attempt.possibleDuplicate
+  attempt.outcome = closing.outcome
+  attempt.endedAt = draft.decider.at
+  attempt.error = closing.error && { ...closing.error, attempt: n }
+  attempt.evidence = closing.evidence
+  attempt.spend = closing.spend ?? (closing.outcome === 'uncertain' ? upperBound(draft, attempt.provider) : null)
+}
+
+export const uncertainBecause = (code: string, message: string): Closing => ({
+  outcome: 'uncertain',
+  error: { code, message, kind: 'unknown' },
+  spend: null,
+  evidence: null,
+})
+
+/** A step that ends leaves no attempt open: what is still running may have been executed. */
+export const closeOpenAttempts = (draft: Draft, step: string, code: string, message: string): void => {
+  for (const { n, outcome } of draft.doc.steps[step]?.attempts ?? [])
+    if (outcome === null) closeAttempt(draft, step, n, uncertainBecause(code, message))
+}
+
+const isOpen = ({ outcome }: Attempt): boolean => outcome === null || outcome === 'uncertain'
+
+/** A later call under the same key used it up: where keys are honoured, it was the same run. */
+const isAnswered = (attempts: readonly Attempt[], { requestKey }: Attempt): boolean =>
+  attempts.some((other) => other.requestKey === requestKey && !isOpen(other) && other.error?.kind !== 'not-executed')
+
+/** `repeatsKey`: what follows asks the provider for the same run again; otherwise both may be run and billed (P6). */
+export const markInDoubt = (draft: Draft, step: string, attempt: Attempt, repeatsKey: boolean): void => {
+  const terms = draft.compiled.terms[attempt.provider]
+  if (terms?.cost !== 'paid' || !isOpen(attempt)) return
+  const asked = repeatsKey || isAnswered(editStep(draft, step).attempts, attempt)
+  if (!(asked && terms.recovery === 'idempotent')) attempt.possibleDuplicate = true
+}
