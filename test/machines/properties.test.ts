@@ -66,7 +66,8 @@ const checkDoubts = (compiled: Compiled, before: RecordDocument, after: RecordDo
         now.some(
           (each) =>
             each.requestKey === requestKey &&
-            (each.n === call.n || (each.outcome === 'failed' && each.error?.kind !== 'not-executed')),
+            (each.n === call.n || ['succeeded', 'failed'].includes(String(each.outcome))) &&
+            each.error?.kind !== 'not-executed',
         )
       const doubts = earlier.filter(
         (attempt) =>
