@@ -57,7 +57,8 @@ describe('after the retry has started', () => {
     expect(life.doc.steps['read']?.result).toMatchObject({ attempt: 1, payload: payload('first') })
     expect(life.doc.charges).toEqual({ read: { amount: '0.40', currency: 'EUR', at: life.at, attempt: 1 } })
     expect(life.attempt('read', 1)).toMatchObject({ outcome: 'succeeded', spend: reported })
-    expect(life.attempt('read', 2)).toMatchObject({ outcome: 'uncertain', spend: upperBound, endedAt: life.at })
+    const superseded = { code: 'superseded', kind: 'unknown', attempt: 2 }
+    expect(life.attempt('read', 2)).toMatchObject({ outcome: 'uncertain', spend: upperBound, error: superseded })
   })
 
   it('the second attempt’s own answer is then discarded, with its outcome and spend put right', () => {
