@@ -3,6 +3,7 @@
  * under a prefix of their own, with a provider process as the independent witness of what was called.
  */
 import { join } from 'node:path'
+import type { Db } from 'mongodb'
 import { expect } from 'vitest'
 import type { FaultpointName } from '../../src/simulation/faultpoints.js'
 import type { Child } from './processes.js'
@@ -17,6 +18,7 @@ export type TestProvider = {
   cost?: 'paid' | 'free'
   longestRun?: string
   spendMax?: { amount: string; currency: string }
+  responseBytesMax?: number
 }
 
 export type TestPipeline = {
@@ -28,6 +30,7 @@ export type TestPipeline = {
     use: string[]
     deadline?: string
     attempts?: number
+    backoff?: { initial: string; max: string }
     onUncertain?: unknown
     price?: { fixed: string; currency: string }
     fuse?: boolean
@@ -44,6 +47,7 @@ export type NodeOptions = {
   mongoUrl?: string
   natsUrl?: string
   pipelines?: TestPipeline[]
+  providers?: { [name: string]: TestProvider }
   mongoOptions?: { [name: string]: unknown }
   carryOverAfterMs?: number
 }
@@ -64,6 +68,10 @@ export type RecordJson = {
   version: number
   status: string
   state: unknown
+  pipeline: string
+  pipelineVersion: string
+  source: string
+  acceptedAt: string
   settlesBy: string
   settledAt: string | null
   wakeAt: string | null
@@ -71,8 +79,8 @@ export type RecordJson = {
   steps: {
     [step: string]: {
       attempts: AttemptJson[]
-      result: { attempt: number; output: unknown } | null
-      discarded: unknown[]
+      result: { attempt: number; output?: unknown; link?: string; bytes: number; sha256: string } | null
+      discarded: { attempt: number; reason: string; bytes: number; sha256: string; output?: unknown }[]
     }
   }
   charges: { [key: string]: { amount: string; currency: string } }
@@ -81,6 +89,8 @@ export type RecordJson = {
 export type Deployment = {
   natsUrl: string
   database: string
+  /** Its database, when it runs on the shared MongoDB. */
+  db: Db
   prefix: string
   node(options?: NodeOptions): Promise<TestNode>
   submit(
@@ -88,7 +98,8 @@ export type Deployment = {
     pipeline: string,
     input: unknown,
     key?: string,
-  ): Promise<{ status: number; body: { id: string; duplicate?: boolean } }>
+    source?: string,
+  ): Promise<{ status: number; body: { id: string; duplicate?: boolean; [fact: string]: unknown } }>
   read(node: TestNode, id: string): Promise<RecordJson>
   settled(node: TestNode, id: string, timeoutMs?: number): Promise<RecordJson>
   dispose(): Promise<void>
@@ -117,6 +128,7 @@ export const startDeployment = async (
   return {
     natsUrl: urls.natsUrl,
     database: db.db.databaseName,
+    db: db.db,
     prefix: nats.prefix,
     async node(options = {}) {
       const setting = {
@@ -135,10 +147,14 @@ export const startDeployment = async (
       nodes.push(node)
       return node
     },
-    submit: (node, pipeline, input, key) =>
+    submit: (node, pipeline, input, key, source) =>
       json(`${node.url}/v1/records`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', ...(key !== undefined && { 'idempotency-key': key }) },
+        headers: {
+          'content-type': 'application/json',
+          ...(key !== undefined && { 'idempotency-key': key }),
+          ...(source !== undefined && { 'endstate-source': source }),
+        },
         body: JSON.stringify({ pipeline, input }),
       }),
     read,

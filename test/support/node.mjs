@@ -88,12 +88,41 @@ const instance = await createEndstate(config, {
   carryOverAfterMs: setting.carryOverAfterMs ?? 1_000,
   ...(setting.stop && { decorate: withFaultpoints(reach) }),
 })
-/** The API, and what has no route yet: POST /test/cancel/ID. */
+const FLOOD_AT_ONCE = 256
+/** Submissions of one source through accept(), without the cost of HTTP for each. */
+const flood = async ({ pipeline, source, count }) => {
+  let next = 0
+  const one = (index) =>
+    instance.accept({
+      source,
+      via: 'test',
+      pipeline,
+      key: null,
+      mediaType: null,
+      fileName: null,
+      metadata: {},
+      content: { json: { index } },
+    })
+  const lane = async () => {
+    while (next < count) await one(next++)
+  }
+  await Promise.all(Array.from({ length: FLOOD_AT_ONCE }, lane))
+  return { accepted: count }
+}
+
+/** What has no route of its own: cancelling, many submissions at once, and the memory of this process. */
+const testRoutes = {
+  cancel: async (id) => ({
+    status: (await instance.records.cancel(id, { reason: 'So says the test.', by: 'test' })).status,
+  }),
+  flood: (order) => flood(JSON.parse(decodeURIComponent(order))),
+  memory: async () => ({ rssBytes: process.memoryUsage().rss }),
+}
 const handler = (req, res) => {
-  const cancelled = /^\/test\/cancel\/(.+)$/.exec(req.url)
-  if (!cancelled) return instance.handler(req, res)
-  instance.records.cancel(cancelled[1], { reason: 'The test says so.', by: 'test' }).then(
-    (doc) => res.end(JSON.stringify({ status: doc.status })),
+  const [, name, rest] = /^\/test\/([a-z]+)\/?(.*)$/.exec(req.url) ?? []
+  if (name === undefined) return instance.handler(req, res)
+  testRoutes[name](rest).then(
+    (facts) => res.end(JSON.stringify(facts)),
     (error) => res.writeHead(500).end(String(error)),
   )
 }
