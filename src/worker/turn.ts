@@ -78,20 +78,22 @@ const takeTurn = async (deps: TurnDeps, record: string, change: Change): Promise
     const compiled = deps.pipelines.byVersion(doc.pipelineVersion)
     if (!compiled && !isSettled(doc.status)) return { kind: 'foreign', doc }
     const undo: (() => void)[] = []
-    const abandon = () => {
-      for (const each of undo) each()
+    let kept = false
+    try {
+      const decided = await decide(deps, compiled, doc, outages, change, (each) => undo.push(each))
+      if (decided === null) return { kind: 'unchanged', doc }
+      const savedFromMs = deps.clock.monotonicMs()
+      const outcome = await deps.records.save(decided.save)
+      if (outcome.kind === 'saved') {
+        kept = !decided.byForce
+        return conclude(deps, doc, decided.next, decided.calls, savedFromMs)
+      }
+      if (outcome.kind !== 'conflict') return failed(doc, outcome)
+      doc = outcome.current
+    } finally {
+      // Also when something throws, and when what was saved is not this draft (T4).
+      if (!kept) for (const each of undo) each()
     }
-    const decided = await decide(deps, compiled, doc, outages, change, (each) => undo.push(each))
-    if (decided === null) {
-      abandon()
-      return { kind: 'unchanged', doc }
-    }
-    const savedFromMs = deps.clock.monotonicMs()
-    const outcome = await deps.records.save(decided.save)
-    if (outcome.kind === 'saved') return conclude(deps, doc, decided.next, decided.calls, savedFromMs)
-    abandon()
-    if (outcome.kind !== 'conflict') return failed(doc, outcome)
-    doc = outcome.current
   }
   return {
     kind: 'unknown',
@@ -116,7 +118,12 @@ const conclude = (
   return { kind: 'saved', before, doc, calls, savedFromMs }
 }
 
-type Decided = { save: Parameters<RecordWriter['save']>[0]; next: RecordDocument; calls: CallIntent[] }
+type Decided = {
+  save: Parameters<RecordWriter['save']>[0]
+  next: RecordDocument
+  calls: CallIntent[]
+  byForce: boolean
+}
 
 const decide = async (
   deps: TurnDeps,
@@ -134,7 +141,7 @@ const decide = async (
     observeOutages(draft, outages)
     await change(draft, onAbandon)
     const closed = closeDraft(draft)
-    return closed && { ...closed, calls: draft.calls }
+    return closed && { ...closed, calls: draft.calls, byForce: false }
   } catch (error) {
     if (isStorage(error)) throw error
     if (isSettled(doc.status)) {
@@ -142,7 +149,7 @@ const decide = async (
       return null
     }
     deps.log.error({ record: doc._id, error: nameOf(error) }, 'The machine cannot advance this record.')
-    return { ...forceSettle(doc, machineFailure(error), decider), calls: [] }
+    return { ...forceSettle(doc, machineFailure(error), decider), calls: [], byForce: true }
   }
 }
 
