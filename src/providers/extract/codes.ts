@@ -9,7 +9,9 @@ export type FoundCode = { value: string; from: number; to: number; mended: boole
 /** Category, then up to four characters of detail (ICD-10-CM, section I.A). U codes are for special purposes. */
 const CODE = /^[A-Z]\d[0-9AB](?:\.[0-9A-Z]{1,4})?$/
 const ANYWHERE = /(?<![\w.-])[A-TV-Z]\d[0-9AB]\.[0-9][0-9A-Z]{0,3}(?![\w-])/g
-const IN_BRACKETS = /[([](?:ICD[- ]?10(?:[- ]CM)?:?\s*)?([A-TV-Z]\d[0-9AB])[)\]]/g
+/** A whole bracket of codes, with or without dots: "(M17.12, I10)". */
+const IN_BRACKETS =
+  /[([](?:ICD[- ]?10(?:[- ]CM)?:?\s*)?((?:[A-TV-Z]\d[0-9AB](?:\.[0-9A-Z]{1,4})?(?:\s*[,;/&]\s*|\s+and\s+)?)+)[)\]]/g
 /** Anything that might be one: three characters, then perhaps a dot and more. */
 const WHERE_EXPECTED = /(?<![\w.])[A-Za-z0-9|][0-9OolISZB]{2}(?:[.,·]\s?[0-9A-Za-z]{1,4}|[0-9]{1,4})?(?![\w])/g
 
@@ -35,7 +37,12 @@ export function codesIn({ text }: Strip, expected: boolean): FoundCode[] {
     found.push({ value: match[0], from: match.index, to: match.index + match[0].length, mended: false })
   }
   for (const match of text.matchAll(IN_BRACKETS)) {
-    found.push({ value: match[1]!, from: match.index, to: match.index + match[0].length, mended: false })
+    const inside = match.index + match[0].indexOf(match[1]!)
+    for (const code of match[1]!.matchAll(/[A-TV-Z]\d[0-9AB](?:\.[0-9A-Z]{1,4})?/g)) {
+      const from = inside + code.index
+      if (found.some((other) => other.from === from)) continue
+      found.push({ value: code[0], from, to: from + code[0].length, mended: false })
+    }
   }
   return found.sort((a, b) => a.from - b.from)
 }

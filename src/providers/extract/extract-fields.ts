@@ -6,7 +6,7 @@ import { codesIn } from './codes.js'
 import { dayOrderOf } from './dates.js'
 import { FIELDS_MAX, type Field } from './extract-output.js'
 import { labsIn } from './lab-values.js'
-import { boxOf, confidenceOf, strip, textOf, within, type Token } from './layout.js'
+import { boxOf, confidenceOf, strip, textOf, unitsOf, within, type Token } from './layout.js'
 import { letterFieldsOf } from './letters.js'
 import { medicationsIn } from './medications.js'
 import { mapPage, type PageMap } from './page-map.js'
@@ -57,8 +57,8 @@ const toField = ({ name, value, tokens, trust }: Found): Field => ({ name, value
 function codesOf(maps: readonly PageMap[]): Field[] {
   const labelled = maps.flatMap(labelledCodes)
   const anywhere = maps.flatMap((map) =>
-    map.rows.flatMap((row): Found[] => {
-      const text = strip(row.tokens)
+    unitsOf(map.rows).flatMap((unit): Found[] => {
+      const text = strip(unit.tokens)
       return codesIn(text, false).map((code) => ({
         name: 'icd10',
         value: code.value,
@@ -73,22 +73,23 @@ function codesOf(maps: readonly PageMap[]): Field[] {
 
 function medicationFields(map: PageMap): Field[] {
   const sections = sectionsOf(map)
-  return map.rows.flatMap((row, i) =>
-    medicationsIn(row.tokens, map.rows[i + 1]?.tokens ?? [], sections[i] === 'medications')
-      // What reads as a lab value is none: "Glucose 100 mg/dL".
-      .filter(({ value }) =>
-        labsIn([...row.tokens], false).every((lab) => lab.value.name.toLowerCase() !== value.drug.toLowerCase()),
-      )
-      .map(({ value, tokens }) => ({ name: 'medication' as const, value, ...place(tokens) })),
-  )
+  return unitsOf(map.rows).flatMap(({ row, tokens }) => {
+    const labs = new Set(labsIn(tokens, false).map((lab) => lab.value.name.toLowerCase()))
+    return (
+      medicationsIn(tokens, sections[row] === 'medications')
+        // What reads as a lab value is none: "Glucose 100 mg/dL".
+        .filter(({ value }) => !labs.has(value.drug.toLowerCase()))
+        .map((one) => ({ name: 'medication' as const, value: one.value, ...place(one.tokens) }))
+    )
+  })
 }
 
 function labFields(map: PageMap): Field[] {
   const sections = sectionsOf(map)
-  return map.rows.flatMap((row, i) =>
-    labsIn(row.tokens, sections[i] === 'labs')
-      .filter(({ value }) => value.unit !== null || value.referenceRange !== null || sections[i] === 'labs')
-      .map(({ value, tokens }) => ({ name: 'labValue' as const, value, ...place(tokens) })),
+  return unitsOf(map.rows).flatMap(({ row, tokens }) =>
+    labsIn(tokens, sections[row] === 'labs')
+      .filter(({ value }) => value.unit !== null || value.referenceRange !== null || sections[row] === 'labs')
+      .map((one) => ({ name: 'labValue' as const, value: one.value, ...place(one.tokens) })),
   )
 }
 

@@ -9,12 +9,12 @@ import { strip, within, type Strip, type Token } from './layout.js'
 export type FoundLab = { value: LabValue; tokens: Token[] }
 
 const ANALYTES =
-  'hemoglobin|haemoglobin|hgb|hb|hba1c|a1c|glycated hemoglobin|glucose|fasting glucose|blood glucose|random glucose|plasma glucose|fasting blood glucose|creatinine|serum creatinine|urea|bun|blood urea nitrogen|egfr|gfr|sodium|serum sodium|potassium|serum potassium|chloride|bicarbonate|calcium|corrected calcium|magnesium|phosphate|phosphorus|albumin|total protein|bilirubin|total bilirubin|direct bilirubin|alt|ast|alp|ggt|alkaline phosphatase|sgpt|sgot|ldh|amylase|lipase|cholesterol|total cholesterol|ldl|ldl cholesterol|ldl-c|hdl|hdl cholesterol|hdl-c|triglycerides|tsh|t3|t4|free t4|free t3|ft4|ft3|crp|c-reactive protein|esr|wbc|white cell count|white blood cells|white blood cell count|leukocytes|leucocytes|rbc|red blood cells|platelets|platelet count|plt|hematocrit|haematocrit|hct|mcv|mch|mchc|neutrophils|lymphocytes|monocytes|eosinophils|basophils|inr|pt|aptt|ptt|d-dimer|fibrinogen|ferritin|iron|serum iron|transferrin|transferrin saturation|tibc|vitamin b12|b12|vitamin d|folate|troponin|troponin i|troponin t|bnp|nt-probnp|ck|creatine kinase|uric acid|urate|psa|cea|ca 125|ca 19-9|afp|cortisol|testosterone|estradiol|oestradiol|prolactin|fsh|lh|pth|insulin|c-peptide|lactate|ammonia|rheumatoid factor|anti-ccp|procalcitonin|urine protein|acr|microalbumin|osmolality|homocysteine|zinc|copper|lithium level|digoxin level'
+  'hbalc|hbaic|hemoglobin|haemoglobin|hgb|hb|hba1c|a1c|glycated hemoglobin|glucose|fasting glucose|blood glucose|random glucose|plasma glucose|fasting blood glucose|creatinine|serum creatinine|urea|bun|blood urea nitrogen|egfr|gfr|sodium|serum sodium|potassium|serum potassium|chloride|bicarbonate|calcium|corrected calcium|magnesium|phosphate|phosphorus|albumin|total protein|bilirubin|total bilirubin|direct bilirubin|alt|ast|alp|ggt|alkaline phosphatase|sgpt|sgot|ldh|amylase|lipase|cholesterol|total cholesterol|ldl|ldl cholesterol|ldl-c|hdl|hdl cholesterol|hdl-c|triglycerides|tsh|t3|t4|free t4|free t3|ft4|ft3|crp|c-reactive protein|esr|wbc|white cell count|white blood cells|white blood cell count|leukocytes|leucocytes|rbc|red blood cells|platelets|platelet count|plt|hematocrit|haematocrit|hct|mcv|mch|mchc|neutrophils|lymphocytes|monocytes|eosinophils|basophils|inr|pt|aptt|ptt|d-dimer|fibrinogen|ferritin|iron|serum iron|transferrin|transferrin saturation|tibc|vitamin b12|b12|vitamin d|folate|troponin|troponin i|troponin t|bnp|nt-probnp|ck|creatine kinase|uric acid|urate|psa|cea|ca 125|ca 19-9|afp|cortisol|testosterone|estradiol|oestradiol|prolactin|fsh|lh|pth|insulin|c-peptide|lactate|ammonia|rheumatoid factor|anti-ccp|procalcitonin|urine protein|acr|microalbumin|osmolality|homocysteine|zinc|copper|lithium level|digoxin level'
 const KNOWN = new Set(ANALYTES.split('|').map((name) => name.replace(/[^a-z0-9]/g, '')))
 const NAME_WORDS_MAX = 4
 
 const UNITS =
-  '(?:[x×*]?\\s?10[\\^*]?\\d{1,2}\\s?/\\s?(?:[lLuµ]L?)|(?:g|mg|ug|µg|mcg|ng|pg|mmol|umol|µmol|pmol|nmol|mol|mEq|IU|mIU|uIU|µIU|kU|U|mU|K|k|M|fl)\\s?/\\s?(?:dL|dl|DL|L|l|mL|ml|uL|µL|ul|mm3|mol|g|mmol)|mL/min(?:/1[.,]73\\s?m[2²])?|ml/min|mm/hr?|mm/h|cells/[uµ]L|mmHg|fL|pg|%|sec(?:onds)?|s|ratio|UL|U|K/uL)'
+  '(?:[x×*]?\\s?1[0Oo][^\\s/]{0,2}(?:9|12|6|3)\\s?/\\s?(?:[lLuµ]L?)|(?:g|mg|ug|µg|mcg|ng|pg|mmol|umol|µmol|pmol|nmol|mol|mEq|IU|mIU|uIU|µIU|kU|U|mU|K|k|M|fl)\\s?/\\s?(?:dL|dl|DL|L|l|mL|ml|uL|µL|ul|mm3|mol|g|mmol)|mL/min(?:/1[.,]73\\s?m[2²])?|ml/min|mm/hr?|mm/h|cells/[uµ]L|mmHg|fL|pg|%|sec(?:onds)?|s|ratio|UL|U|K/uL)'
 const NUMBER =
   /^\s*(?:[:=]|of|was|is|at|level|result|value|→)?\s*(?:of|was|is|at)?\s*([<>≤≥]?\s?\d{1,6}(?:[.,]\d{1,3})?)(?![\d/:])(?!-\d)/i
 const UNIT_AT = new RegExp(`^\\s*(${UNITS})(?![\\w])`)
@@ -79,11 +79,7 @@ function labFrom(all: Strip, name: readonly Token[], rest: readonly Token[]): Fo
   const rangeEnd = range ? rangeFrom + range.index + range[0].length : 0
   const end = numberEnd + Math.max(unitEnd, rangeEnd)
   const value: LabValue = {
-    name: name
-      .map(({ text }) => text)
-      .join(' ')
-      .replace(/[^\p{L}\p{N})]+$/u, '')
-      .replace(/^[^\p{L}\p{N}]+/u, ''),
+    name: nameOf(name),
     value: plain(number[1]!),
     unit: unit ? unitOf(unit[1]!) : null,
     referenceRange: range ? (range[1] ? plain(range[1]) : `${plain(range[2]!)}-${plain(range[3]!)}`) : null,
@@ -95,4 +91,18 @@ function labFrom(all: Strip, name: readonly Token[], rest: readonly Token[]): Fo
 }
 
 const plain = (read: string): string => read.replace(/\s/g, '').replace(',', '.')
-const unitOf = (read: string): string => (read === 'UL' ? 'U/L' : read.replace(/\s/g, ''))
+/** Small raised digits and a lone slash are what recognition loses first; there is only one such unit each. */
+const unitOf = (read: string): string => {
+  const unit = read.replace(/\s/g, '')
+  const count = /^[x×*]?1[0Oo][^\s/]*?(9|12|6|3)\/[lL]$/.exec(unit)
+  if (count) return `10^${count[1]}/L`
+  return unit === 'UL' ? 'U/L' : unit
+}
+
+const nameOf = (tokens: readonly Token[]): string =>
+  tokens
+    .map(({ text }) => text)
+    .join(' ')
+    .replace(/[^\p{L}\p{N})]+$/u, '')
+    .replace(/^[^\p{L}\p{N}]+/u, '')
+    .replace(/^(Hb)?A[lI]c$/, '$1A1c')

@@ -29,7 +29,7 @@ export type LabelName =
 /** Phrases of lower-case words; a page may write them with any capitals, dots and dashes. */
 const PHRASES: Record<LabelName, string> = {
   patientName:
-    'patient name|patients name|name of patient|name of the patient|patient|pt name|pt|client name|client|full name|patient full name|name|patient name and surname|legal name|name in full|subject name|person referred|name surname',
+    'patient name|patients name|name of patient|name of the patient|patient|pt name|pt|client name|client|full name|patient full name|name|patient name and surname|legal name|name in full|surname given name|surname first name|surname and given name|last name first name|family name given name|surname forename|subject name|person referred|name surname',
   firstName: 'first name|given name|given names|forename|forenames|first names|firstname',
   lastName: 'last name|surname|family name|lastname',
   dateOfBirth:
@@ -45,16 +45,16 @@ const PHRASES: Record<LabelName, string> = {
   department:
     'department|dept|specialty|speciality|refer to|referred to|referral to|refer patient to|service requested|requested service|service|clinic requested|clinic|to|specialist|specialist service|requested specialty|target department|destination|consult service|consultation with|specialty requested|to department|referred department|receiving department|receiving service|send to|attention|attn',
   urgency:
-    'urgency|priority|triage|triage category|referral priority|urgency level|level of urgency|referral urgency|priority level|category|referral type|timeframe|priority of referral',
+    'urgency|priority|triage|triage level|triage priority|triage category|referral priority|urgency level|level of urgency|referral urgency|priority level|category|referral type|timeframe|priority of referral',
   reason:
     'reason for referral|reason|referral reason|indication|clinical indication|reason for consultation|reason for consult|purpose of referral|presenting complaint|chief complaint|presenting problem|clinical question|question|clinical details|clinical summary|clinical information|reason for request|problem|concern|complaint|main concern|why|referred for|purpose|indication for referral',
   diagnosis:
     'diagnosis|diagnoses|dx|provisional diagnosis|working diagnosis|primary diagnosis|clinical diagnosis|impression|assessment|known diagnosis|current diagnosis|suspected diagnosis|main diagnosis|confirmed diagnosis|presumed diagnosis',
   icd10:
-    'icd 10|icd10|icd 10 code|icd 10 codes|icd code|icd codes|icd|icd 10 cm|diagnosis code|diagnosis codes|dx code|dx codes|code|codes|diagnostic code|diagnostic codes|coding',
+    'icd 10|icd10|icd 10 code|icd 10 codes|icd code|icd codes|icd|icd 10 cm|diagnosis code|diagnosis codes|dx code|dx codes|code|codes|diagnostic code|diagnostic codes|coding|also coded|coded|coded as|additional codes|secondary codes|other codes',
   medications:
-    'medications|medication|current medications|current medication|medication list|medicines|current medicines|drugs|drug history|regular medications|regular medication|regular medicines|meds|current meds|prescriptions|drug therapy|current drugs|medication summary|treatment|current treatment|current therapy|therapy|present medication|home medications|active medications|rx|drug chart|prescribed medication',
-  labs: 'laboratory results|lab results|labs|lab values|laboratory|laboratory values|laboratory data|blood results|blood tests|blood test results|investigations|recent labs|recent results|recent investigations|test results|results|recent bloods|bloods|pathology|pathology results|laboratory findings|lab findings|blood work|bloodwork|recent blood tests|labs of note',
+    'medications|prescribed medicines|prescribed medications|prescribed drugs|medication|current medications|current medication|medication list|medicines|current medicines|drugs|drug history|regular medications|regular medication|regular medicines|meds|current meds|prescriptions|drug therapy|current drugs|medication summary|treatment|current treatment|current therapy|therapy|present medication|home medications|active medications|rx|drug chart|prescribed medication',
+  labs: 'laboratory results|latest pathology|latest results|latest labs|latest bloods|latest blood results|lab results|labs|lab values|laboratory|laboratory values|laboratory data|blood results|blood tests|blood test results|investigations|recent labs|recent results|recent investigations|test results|results|recent bloods|bloods|pathology|pathology results|laboratory findings|lab findings|blood work|bloodwork|recent blood tests|labs of note',
   subject: 're|regarding|subject|concerning|reference',
   patientSection:
     'patient details|patient information|patient data|patient demographics|demographics|about the patient|details of patient|patient particulars|patient info|section a patient|the patient',

@@ -65,6 +65,29 @@ export function segments(row: Row): Token[][] {
   return parts
 }
 
+/** Words that read on: one row, or the rows of a paragraph. `row` is the first. */
+export type Unit = { row: number; tokens: Token[] }
+
+/** A row that reaches the right edge of the text goes on in the next, when that begins below it at the same left. */
+export function unitsOf(rows: readonly Row[]): Unit[] {
+  const full = rows.filter((row) => row.tokens.length >= 6 && segments(row).length === 1)
+  const edge = Math.max(0, ...full.map((row) => row.tokens.at(-1)!.x1))
+  const units: Unit[] = []
+  rows.forEach((row, i) => {
+    const last = rows[i - 1]
+    const first = row.tokens[0]!
+    const goesOn =
+      last !== undefined &&
+      full.includes(last) &&
+      last.tokens.at(-1)!.x1 - last.tokens[0]!.x0 > 0.8 * (edge - last.tokens[0]!.x0) &&
+      row.y - last.y < 3.2 * last.h &&
+      Math.abs(first.x0 - last.tokens[0]!.x0) < 2 * last.h
+    if (goesOn) units.at(-1)!.tokens.push(...row.tokens)
+    else units.push({ row: i, tokens: [...row.tokens] })
+  })
+  return units
+}
+
 /** Text made of words, and the way back from a place in it to the words. */
 export type Strip = { text: string; tokens: readonly Token[]; starts: readonly number[] }
 

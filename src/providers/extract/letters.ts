@@ -5,7 +5,7 @@
 import winkNLP from 'wink-nlp'
 import model from 'wink-eng-lite-web-model'
 import { datesIn, type DayOrder } from './dates.js'
-import { strip, textOf, within, type Row, type Strip, type Token } from './layout.js'
+import { strip, textOf, unitsOf, within, type Row, type Strip, type Token } from './layout.js'
 import { hasTitle, nameAtStart } from './names.js'
 import type { PageMap } from './page-map.js'
 import { departmentIn } from './specialties.js'
@@ -21,23 +21,9 @@ export function letterFieldsOf(map: PageMap, order: DayOrder): Found[] {
   return found
 }
 
-/** Rows that read like running text, joined, then cut into sentences. */
-function sentencesOf(rows: readonly Row[]): Strip[] {
-  const prose: Token[][] = []
-  let open = false
-  for (const row of rows) {
-    const words = row.tokens.filter((token) => /\p{L}/u.test(token.text))
-    const small = words.filter((token) => /^\p{Ll}/u.test(token.text)).length
-    const isProse = words.length >= 5 && small >= words.length * 0.5
-    // The last line of a paragraph may be short.
-    const goesOn: boolean = open && words.length > 0 && /^[\p{Ll}\d(]/u.test(row.tokens[0]!.text)
-    if (isProse && open) prose.at(-1)!.push(...row.tokens)
-    else if (goesOn) prose.at(-1)!.push(...row.tokens)
-    else if (isProse) prose.push([...row.tokens])
-    open = isProse || (goesOn && !/[.]$/.test(row.tokens.at(-1)!.text))
-  }
-  return prose.flatMap(split)
-}
+const WORDS_MIN = 5
+const sentencesOf = (rows: readonly Row[]): Strip[] =>
+  unitsOf(rows).flatMap(({ tokens }) => (tokens.length < WORDS_MIN ? [] : split(tokens)))
 
 function split(tokens: readonly Token[]): Strip[] {
   const all = strip(tokens)
@@ -60,6 +46,8 @@ const DIAGNOSIS =
   /\b(?:diagnos(?:is|ed)\s+(?:of|with|is|as)|known (?:case of|to have)|(?:has|with) (?:a )?(?:known|confirmed|suspected|history of)|suffers from|my impression is|likely diagnosis is|I suspect)\s+(?:an?\s+)?(.+)$/i
 const SEEING =
   /\b(?:seeing|reviewing|see|review|refer(?:ring)?|assess(?:ing)?|evaluat(?:e|ing)|accepting|introduc(?:e|ing)|on behalf of|about|regarding)\s+(?:(?:my|this|our|the)\s+(?:\w+\s+)?patient,?\s+)?(?=(?:(?:Mr|Mrs|Ms|Miss|Mx)\.?\s+)?\p{Lu})/iu
+const PHONE =
+  /\b(?:reach(?:ed|able)|contact(?:ed|able)?|call(?:ed)?|telephoned?|phoned?|number is|tel\.?)\b[^\d+(]{0,24}(\+?\(?\d[\d\s().-]{5,18}\d)/i
 const URGENT = /\b(?:urgent(?:ly)?|as soon as possible|at your earliest|emergency|routine)\b/i
 
 function readSentence(sentence: Strip, order: DayOrder): Found[] {
@@ -88,6 +76,12 @@ function readSentence(sentence: Strip, order: DayOrder): Found[] {
     born &&
     datesIn(text, order).find((other) => other.from >= born.index && other.from <= born.index + born[0].length + 2)
   if (date) add('dateOfBirth', date.iso, within(sentence, date.from, date.to))
+  const call = PHONE.exec(text)
+  if (call) {
+    const from = call.index + call[0].length - call[1]!.length
+    const value = (call[1]!.startsWith('+') ? '+' : '') + call[1]!.replace(/\D/g, '')
+    if (value.length >= 7) add('phone', value, within(sentence, from, from + call[1]!.length))
+  }
   const urgent = /refer|appointment|see|review|assess|urgent/i.test(text) ? URGENT.exec(text) : null
   if (urgent && !/\b(?:non|not|return|any)[- ]?$/i.test(text.slice(0, urgent.index))) {
     const value = /emergency/i.test(urgent[0]) ? 'emergency' : /routine/i.test(urgent[0]) ? 'routine' : 'urgent'
@@ -103,7 +97,7 @@ function readSentence(sentence: Strip, order: DayOrder): Found[] {
 const cut = (text: string): string =>
   text
     .split(
-      /\s*[([]\s?(?:ICD|[A-TV-Z1]\d)|\s+(?:and would|who |which |in whom|since |despite )|[.;]\s|,\s(?:who|which|and (?:I|he|she|would)|he |she |I )/i,
+      /\s*[([]\s?(?:ICD|[A-TV-Z1]\d)|\s+(?:and would|who |which |in whom)|[.;]\s|,\s(?:who|which|and (?:I|he|she|would)|he |she |I )/i,
     )[0]!
     .replace(/[\s.,;:]+$/, '')
 

@@ -52,17 +52,16 @@ const DRUG_LIKE =
   /(?:pril|olol|alol|statin|sartan|azole|formin|dipine|mycin|cillin|azepam|zolam|oxetine|traline|ipram|triptyline|gliptin|gliflozin|glutide|parin|xaban|thiazide|semide|actone|profen|fenac|coxib|codone|morphine|setron|triptan|racetam|barbital|azepine|bactam|floxacin|cycline|vir|mab|nib|terol|sone|solone|nide|tropium|lukast|tidine|caine|dronate|thyroxine|warfarin|digoxin|aspirin|paracetamol|acetaminophen|insulin|lithium|clopidogrel|allopurinol|colchicine|gabapentin|pregabalin|tramadol|codeine|salbutamol|metolazone|methotrexate|hydroxychloroquine|iron|sulfate|folic|vitamin|calcium|potassium|magnesium|glargine|aspart|lispro|gliclazide|glipizide|glimepiride|pioglitazone|amiodarone|diltiazem|verapamil|nitroglycerin|nitrate|hydralazine|clonidine|doxazosin|tamsulosin|finasteride|mirtazapine|venlafaxine|duloxetine|bupropion|trazodone|quetiapine|olanzapine|risperidone|haloperidol|citalopram|escitalopram|lamotrigine|valproate|topiramate|phenytoin|levodopa|donepezil|memantine|cetirizine|loratadine|montelukast|theophylline|estradiol|progesterone|tamoxifen|letrozole)$/i
 
 const STOP =
-  /^(?:and|or|with|on|of|is|are|was|takes?|taking|took|the|a|an|to|for|has|been|his|her|he|she|they|their|prescribed|started|starting|currently|includes?|including|medications?|medicines?|drugs?|rx|current|regular|continues?|continue|plus|also|then|at|in|by|receives?|uses?|using|given|daily|night|day|morning|needed|dose|be|we|i|have|increased|reduced|from|treated|therapy|treatment|remains|stable|his|regime|regimen|consists|comprises|comprising)$/i
+  /^(?:and|or|with|on|of|is|are|was|takes?|taking|took|the|a|an|to|for|has|been|his|her|he|she|they|their|prescribed|started|starting|currently|includes?|including|medications?|medicines?|drugs?|rx|current|regular|continues?|continue|plus|also|then|at|in|by|receives?|uses?|using|given|daily|night|day|morning|needed|dose|be|we|i|have|increased|reduced|from|treated|therapy|treatment|remains|stable|his|regime|regimen|consists|comprises|comprising|b\.?i\.?d|t\.?i\.?d|q\.?i\.?d|o\.?d|b\.?d|tds|qds|qd|prn|hs|po|nocte|mane|weekly|required|hours|md|dr)$/i
 const FORM_WORD =
   /^(?:tablets?|tabs?|capsules?|caps?|inhalers?|injections?|oral|cream|solution|drops?|spray|patch(?:es)?)$/i
 
-/** `listed`: the row stands in a list of medications. `next`: the row below, where a sentence may go on. */
-export function medicationsIn(row: readonly Token[], next: readonly Token[], listed: boolean): FoundMedication[] {
-  const here = strip(row)
-  const all = strip([...row, ...next])
+/** `listed`: the words stand in a list of medications. */
+export function medicationsIn(row: readonly Token[], listed: boolean): FoundMedication[] {
+  const all = strip(row)
   const found: FoundMedication[] = []
-  for (const match of here.text.matchAll(DOSE)) {
-    const drug = drugBefore(within(here, 0, match.index))
+  for (const match of all.text.matchAll(DOSE)) {
+    const drug = drugBefore(within(all, 0, match.index))
     if (drug.length === 0) continue
     const to = match.index + match[0].length
     const after = all.text.slice(to)
@@ -99,8 +98,11 @@ function drugBefore(tokens: readonly Token[]): Token[] {
   for (const token of rest.toReversed()) {
     const bare = token.text.replace(/[,;:.]+$/, '')
     const ends = drug.length > 0 && /[,;:.]$/.test(token.text)
-    if (ends || drug.length === 3 || !/^[(]?\p{L}[\p{L}\p{N}()/'-]*$/u.test(bare) || bare.length < 2 || STOP.test(bare))
-      break
+    // A gap parts columns; only the dose may stand in a column of its own.
+    const next = drug[0]
+    const isApart = next !== undefined && Math.abs(next.y - token.y) < token.h && next.x0 - token.x1 > token.h * 1.5
+    if (ends || isApart || /\d{3}/.test(bare)) break
+    if (drug.length === 3 || !/^[(]?\p{L}[\p{L}\p{N}()/'-]*$/u.test(bare) || bare.length < 2 || STOP.test(bare)) break
     drug.unshift(token)
   }
   return drug

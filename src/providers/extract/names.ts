@@ -38,7 +38,10 @@ export function nameAtStart(all: readonly Token[]): Name | null {
   const swapped = commaAfter > 0 && commaAfter < parts.length
   const words = swapped ? [...parts.slice(commaAfter), ...parts.slice(0, commaAfter)] : parts
   if (words.filter((part) => /\p{L}{2}/u.test(part.text)).length < 2) return null
-  return { value: words.map(({ text }) => capitalise(text.replace(/[,;:)]+$/, ''))).join(' '), tokens: parts }
+  return {
+    value: words.map(({ text }) => capitalise(text.replace(/[,;:)]+$/, '').replace(/(?<=\p{L}{3})\.$/u, ''))).join(' '),
+    tokens: parts,
+  }
 }
 
 /** One part alone, for forms with a box for each. */

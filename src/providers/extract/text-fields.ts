@@ -78,7 +78,7 @@ const readUrgency: Reader = (tokens) => {
 const readProse: Reader = (tokens) => {
   const text = textOf(tokens)
   const value = text
-    .replace(/\s*[([][^()[\]]*\d[^()[\]]*[)\]]\.?\s*$/, (end) => (/[A-Z1|0]\d\d/.test(end) ? '' : end))
+    .replace(/\s*[([{][^()[\]]*\d[^()[\]]*[)\]}]\.?\s*$/, (end) => (/[A-Z1|0]\d\d/.test(end) ? '' : end))
     .replace(/[\s,;:]+$/, '')
   return /\p{L}{3}/u.test(value) ? reading(value, tokens) : null
 }

@@ -1,10 +1,12 @@
 /**
  * Makes a scan easier to read: takes out specks, enlarges it, turns it upright. Pixels in, pixels out; knows no letters.
  *
- * 1. A clean, straight page comes back as it was: every filter also costs detail.
- * 2. Both judgements are made on the picture alone, so the same file always gives the same pixels.
+ * 1. Letters of a clean, straight page come back as they were: every filter also costs detail.
+ * 2. All is judged on the picture alone, so the same file always gives the same pixels.
+ * 3. Specks go before enlarging (four pixels are no speck any more), lines after turning (they must be straight).
  */
 import sharp, { type Sharp } from 'sharp'
+import { withoutLines, withoutSpecks } from './clean-image.js'
 import { LONG_SIDE, type GreyImage } from './decode-image.js'
 
 /** `rotation`: degrees clockwise that the text was found tilted. */
@@ -16,30 +18,26 @@ const TILT_DEGREES_MAX = 12
 const TILT_DEGREES_MIN = 0.25
 const TILT_WIDTH = 800
 const INK_POINTS_MAX = 60_000
-/** Share of lone pixels (much darker or lighter than all around them) above which the page counts as speckled. */
-const SPECKLED_SHARE = 0.002
 
 export async function prepareImage(image: GreyImage): Promise<PreparedImage> {
-  // Before enlarging: a speck of four pixels is no lone pixel any more.
-  const clean = await enlarge(speckledShare(image) > SPECKLED_SHARE ? await despeckle(image) : image)
+  const clean = await enlarge(withoutSpecks(image))
   const rotation = tilt(await inkPoints(clean))
-  if (Math.abs(rotation) < TILT_DEGREES_MIN) return { ...clean, rotation: 0 }
-  const { data, info } = await raw(clean)
-    .rotate(-rotation, { background: 'white' })
+  const upright = Math.abs(rotation) < TILT_DEGREES_MIN ? clean : await turn(clean, -rotation)
+  return { ...withoutLines(upright), rotation: upright === clean ? 0 : rotation }
+}
+
+async function turn(image: GreyImage, degrees: number): Promise<GreyImage> {
+  const { data, info } = await raw(image)
+    .rotate(degrees, { background: 'white' })
     .toColourspace('b-w')
     .raw()
     .toBuffer({ resolveWithObject: true })
-  return { width: info.width, height: info.height, data: grey(data, info.channels), scale: clean.scale, rotation }
+  return { width: info.width, height: info.height, data: grey(data, info.channels), scale: image.scale }
 }
 
 const raw = ({ width, height, data }: GreyImage): Sharp => sharp(data, { raw: { width, height, channels: 1 } })
 const grey = (data: Uint8Array, channels: number): Uint8Array =>
   channels === 1 ? data : data.filter((_, i) => i % channels === 0)
-
-async function despeckle(image: GreyImage): Promise<GreyImage> {
-  const { data, info } = await raw(image).median(3).toColourspace('b-w').raw().toBuffer({ resolveWithObject: true })
-  return { ...image, data: grey(data, info.channels) }
-}
 
 /** Gives the engine room; adds no detail. */
 async function enlarge(image: GreyImage): Promise<GreyImage> {
@@ -52,41 +50,6 @@ async function enlarge(image: GreyImage): Promise<GreyImage> {
     .toBuffer({ resolveWithObject: true })
   const scale = (image.scale * info.width) / image.width
   return { width: info.width, height: info.height, data: grey(data, info.channels), scale }
-}
-
-/** Letters are strokes: a pixel that differs from all eight around it is dirt. */
-export function speckledShare({ width, height, data }: GreyImage): number {
-  const step = 64
-  let specks = 0
-  let seen = 0
-  // Every third row is enough to judge by.
-  for (let y = 1; y < height - 1; y += 3) {
-    for (let x = 1; x < width - 1; x++) {
-      const at = y * width + x
-      const here = data[at]!
-      seen++
-      const left = data[at - 1]! - here
-      if (left > -step && left < step) continue
-      let lone = true
-      for (const neighbour of [
-        at + 1,
-        at - width,
-        at + width,
-        at - width - 1,
-        at - width + 1,
-        at + width - 1,
-        at + width + 1,
-      ]) {
-        const difference = data[neighbour]! - here
-        if ((left > 0 && difference < step) || (left < 0 && difference > -step)) {
-          lone = false
-          break
-        }
-      }
-      if (lone) specks++
-    }
-  }
-  return seen === 0 ? 0 : specks / seen
 }
 
 type Points = { x: Int16Array; y: Int16Array; width: number; height: number }

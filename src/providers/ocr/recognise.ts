@@ -76,6 +76,8 @@ const believed = (line: readonly Word[]): Word[] => {
   const isReal = line.some((word) => word.confidence >= 80 && letters(word) >= 3)
   return line.filter((word) => {
     if (word.text === '' || word.text.length > 1_000) return false
+    // What is left of a ruled line.
+    if (/^[|_¦]+$/.test(word.text)) return false
     // Digits, and the dash of a range: what a number loses without a trace is worse than what it gains.
     if (isReal && /\d|^[-–<>]$/.test(word.text)) return true
     if (letters(word) >= 2) return isReal || word.confidence >= CONFIDENCE_MIN

@@ -34,9 +34,12 @@ export async function lookAgain(lines: readonly Word[][], image: GreyImage, read
   return lines.map((line) => line.map((word) => better.get(word) ?? word))
 }
 
-/** The same number read better, not a neighbour's piece: about as many letters and digits. */
-const isAlike = (a: string, b: string): boolean =>
-  Math.abs(a.replace(/[^\p{L}\p{N}]/gu, '').length - b.replace(/[^\p{L}\p{N}]/gu, '').length) <= 1
+/** The same number read better, not a neighbour's piece: about as many letters and digits, and no point lost. */
+const isAlike = (again: string, first: string): boolean => {
+  const size = (text: string): number => text.replace(/[^\p{L}\p{N}]/gu, '').length
+  const points = (text: string): number => text.split('.').length
+  return Math.abs(size(again) - size(first)) <= 1 && points(again) >= points(first)
+}
 
 async function cutOut({ width, height, data, scale }: GreyImage, box: Box): Promise<GreyImage> {
   const left = Math.max(0, Math.floor(box.x0) - MARGIN)
