@@ -126,12 +126,12 @@ export const nextIntent = (draft: Draft, provider: string): AttemptStarted | nul
   }
 }
 
-/** May this step's intent ride in the save of the previous result? A crash in the gap costs a paid blind step a doubt. */
-export const mayFuse = (compiled: CompiledPipeline, step: string): boolean => {
+/** May this step's intent ride in another save? A crash in the gap costs a call to a paid blind provider a doubt. */
+export const mayFuse = (compiled: CompiledPipeline, step: string, provider: string): boolean => {
   const definition = compiled.definition.steps.find(({ name }) => name === step)
   if (!definition) return false
-  const first = compiled.terms[definition.use[0]!]
-  return definition.fuse || first?.cost !== 'paid' || first.recovery !== 'blind'
+  const terms = compiled.terms[provider]
+  return definition.fuse || terms?.cost !== 'paid' || terms.recovery !== 'blind'
 }
 
 const overlapMs = (outage: { from: Date; to: Date }, since: Date): number =>

@@ -140,7 +140,7 @@ type Context = WorkerDeps & {
   isClosed(): boolean
 }
 
-/** Slots that go with the intents of a turn, by provider. */
+/** Slots that go with the intents of a turn, by step: two steps may start at one provider. */
 type Held = Map<string, Slot>
 
 const apply = async (context: Context, draft: Draft, event: RecordEvent): Promise<boolean> => {
@@ -210,15 +210,16 @@ const fuseNext = async (
 ): Promise<void> => {
   if (context.isClosed()) return
   for (const { provider, step } of draft.doc.queue) {
-    if (!mayFuse(draft.compiled, step) || !context.nobodyWaits(provider)) continue
+    if (!mayFuse(draft.compiled, step, provider) || !context.nobodyWaits(provider)) continue
     const slot = context.slots.get(provider)?.acquire()
     if (!slot) continue
     onAbandon(() => {
-      held.delete(provider)
+      held.delete(step)
       slot.release()
     })
     const intent = nextIntent(draft, provider)
-    if (intent && (await apply(context, draft, intent))) held.set(provider, slot)
+    // Another step may stand before this one in the provider's line.
+    if (intent?.step === step && (await apply(context, draft, intent))) held.set(step, slot)
     else slot.release()
   }
 }
@@ -228,7 +229,7 @@ type SavedTurn = Extract<Turn, { kind: 'saved' }>
 /** Carries out the calls of a turn that hold slots of their own. */
 const followCalls = (context: Context, turn: SavedTurn, held: Held): void => {
   for (const call of turn.calls) {
-    const slot = held.get(call.provider)
+    const slot = held.get(call.step)
     if (!slot) continue
     context.track(
       runAndFollow(context, turn, call).finally(() => slot.release()),

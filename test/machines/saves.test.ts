@@ -161,16 +161,22 @@ describe('the next intent', () => {
 describe('fusing', () => {
   const paid = { use: ['paid'], onUncertain: 'investigate' } as const
   it.each([
-    ['a free step', step('read'), true],
-    ['a step whose provider honours keys', step('read', { use: ['keyed'] }), true],
-    ['a paid blind step', step('read', paid), false],
-    ['a paid blind step that asks for it', step('read', { ...paid, fuse: true }), true],
-  ])('%s: %s', (_, definition, expected) => {
-    expect(mayFuse(compile(pipeline([definition])), 'read')).toBe(expected)
+    ['a free step', step('read'), 'free', true],
+    ['a step whose provider honours keys', step('read', { use: ['keyed'] }), 'keyed', true],
+    ['a paid blind step', step('read', paid), 'paid', false],
+    ['a paid blind step that asks for it', step('read', { ...paid, fuse: true }), 'paid', true],
+    [
+      'a step that falls back to a paid blind provider',
+      step('read', { ...paid, use: ['free', 'paid'] }),
+      'paid',
+      false,
+    ],
+  ])('%s: %s', (_, definition, provider, expected) => {
+    expect(mayFuse(compile(pipeline([definition])), 'read', provider)).toBe(expected)
   })
 
   it('a step that is not there: false', () => {
-    expect(mayFuse(compiled, 'nobody')).toBe(false)
+    expect(mayFuse(compiled, 'nobody', 'free')).toBe(false)
   })
 })
 

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { stateLabel } from '../../src/machines/advance.js'
 import { applyEvent, dueTimers, nextIntent } from '../../src/machines/decide.js'
 import type { Draft } from '../../src/machines/draft.js'
+import type { RecordEvent } from '../../src/machines/events.js'
 import type { OwnChart } from '../../src/machines/record-machine.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import { stepState } from '../../src/machines/step-state.js'
-import type { Change } from '../../src/worker/turn.js'
 import { after, compile, noon, pipeline, step } from '../machines/pipelines.js'
 import { call, failed, succeeded } from '../machines/life.js'
 import { settle } from './hand-clock.js'
@@ -15,16 +15,16 @@ import { createScene, refused, unknown } from './scene.js'
 
 const one = compile(pipeline([step('read')]))
 
-const starts: Change = (draft) => {
+const starts = (draft: Draft): void => {
   const intent = nextIntent(draft, 'free')
   if (intent) applyEvent(draft, intent)
 }
 const applies =
-  (...events: Parameters<typeof applyEvent>[1][]): Change =>
-  (draft) => {
+  (...events: RecordEvent[]) =>
+  (draft: Draft): void => {
     for (const event of events) applyEvent(draft, event)
   }
-const firesDue: Change = (draft) => {
+const firesDue = (draft: Draft): void => {
   for (const event of dueTimers(draft.doc, draft.decider.at)) applyEvent(draft, event)
 }
 const stateOf = (doc: RecordDocument) => stateLabel((doc.snapshot as { value: unknown }).value)
@@ -150,7 +150,7 @@ describe('T3 a save whose outcome is unknown', () => {
     scene.next(lostReply)
     const turn = scene.turns('r1', (draft) => {
       decided += 1
-      starts(draft, () => {})
+      starts(draft)
     })
     await scene.clock.passes(1_000)
     expect(await turn).toMatchObject({ kind: 'saved', calls: [{ attempt: 1 }] })
@@ -167,7 +167,7 @@ describe('T3 a save whose outcome is unknown', () => {
     const turn = await scene.turns('r1', (draft, onAbandon) => {
       decided += 1
       onAbandon(() => (undone += 1))
-      starts(draft, () => {})
+      starts(draft)
     })
     expect(turn).toMatchObject({ kind: 'unknown' })
     expect([decided, undone]).toEqual([1, 1])
@@ -180,7 +180,7 @@ describe('T3 a save whose outcome is unknown', () => {
     let undone = 0
     const turn = await scene.turns('r1', (draft, onAbandon) => {
       onAbandon(() => (undone += 1))
-      starts(draft, () => {})
+      starts(draft)
       throw away
     })
     expect(turn).toEqual({ kind: 'unknown', message: 'Away.' })
@@ -209,8 +209,8 @@ describe('T4 a record that its machine cannot advance', () => {
   }
   const guarded = compile(pipeline([step('read')]), own)
   const answered =
-    (output: string): Change =>
-    (draft) =>
+    (output: string) =>
+    (draft: Draft): void =>
       void applyEvent(draft, succeeded(call('read', 1)), { outputs: { read: output } })
 
   it('goes to investigation by force when a guard throws, and only that record', async () => {
@@ -237,7 +237,7 @@ describe('T4 a record that its machine cannot advance', () => {
     await scene.insert()
     let undone = 0
     const turn = await scene.turns('r1', (draft, onAbandon) => {
-      starts(draft, () => {})
+      starts(draft)
       onAbandon(() => (undone += 1))
       throw new TypeError('broken')
     })
