@@ -11,6 +11,7 @@ export type Alarms = { set(doc: RecordDocument, now: Date): void; close(): void;
 
 export const createAlarms = (ring: (doc: RecordDocument) => void): Alarms => {
   const timers = new Map<string, NodeJS.Timeout>()
+  let closed = false
   const clear = (id: string) => {
     clearTimeout(timers.get(id))
     timers.delete(id)
@@ -19,7 +20,7 @@ export const createAlarms = (ring: (doc: RecordDocument) => void): Alarms => {
     size: () => timers.size,
     set(doc, now) {
       clear(doc._id)
-      if (doc.wakeAt === null || timers.size >= ALARMS_MAX) return
+      if (closed || doc.wakeAt === null || timers.size >= ALARMS_MAX) return
       const ms = doc.wakeAt.getTime() - now.getTime()
       if (ms > WITHIN_MS) return
       const ringing = setTimeout(
@@ -32,6 +33,7 @@ export const createAlarms = (ring: (doc: RecordDocument) => void): Alarms => {
       timers.set(doc._id, ringing)
     },
     close() {
+      closed = true // Saves go on while a worker drains.
       for (const id of timers.keys()) clear(id)
     },
   }
