@@ -8,16 +8,16 @@
  */
 import { setMaxListeners } from 'node:events'
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
-import { applyEvent, dueTimers, mayFuse, nextIntent } from '../machines/decide.js'
+import { dueTimers, mayFuse, nextIntent } from '../machines/decide.js'
 import type { CallIntent, Draft } from '../machines/draft.js'
 import type { CallEvent, RecordEvent } from '../machines/events.js'
-import type { Payload } from '../machines/record.js'
 import type { BlobStore } from '../persistence/contract.js'
 import type { Slot, SlotPool } from '../providers/slots.js'
 import type { CallRunner } from './call-runner.js'
 import type { Clock, Delivery, HintBus, HintConsumer, QueueName } from './contract.js'
 import type { Logger } from './logger.js'
-import { asUnstorable, readJson, readOutputs } from './payloads.js'
+import { applyTo } from './apply.js'
+import { asUnstorable } from './payloads.js'
 import type { TakeTurn, Turn } from './turn.js'
 
 export type WorkerDeps = {
@@ -143,16 +143,7 @@ type Context = WorkerDeps & {
 /** Slots that go with the intents of a turn, by step: two steps may start at one provider. */
 type Held = Map<string, Slot>
 
-const apply = async (context: Context, draft: Draft, event: RecordEvent): Promise<boolean> => {
-  const delivery = draft.compiled.needsOutputs ? { outputs: await outputsWith(context, draft, event) } : {}
-  return applyEvent(draft, event, delivery)
-}
-
-const outputsWith = async ({ blobs }: Context, draft: Draft, event: RecordEvent) => {
-  const outputs = await readOutputs(blobs, draft.doc)
-  if (event.type === 'CALL_SUCCEEDED') outputs[event.step] ??= await readJson(blobs, event.result as Payload)
-  return outputs
-}
+const apply = ({ blobs }: Context, draft: Draft, event: RecordEvent): Promise<boolean> => applyTo(blobs, draft, event)
 
 /** A hint of a provider's queue: save the intent under a slot, ack, call. */
 const takeSlotTurn = async (context: Context, provider: string, slot: Slot, delivery: Delivery): Promise<void> => {
@@ -176,24 +167,23 @@ const acknowledge = async (context: Context, turn: Turn, delivery: Delivery): Pr
   if (turn.kind === 'unknown') return delivery.nak(1_000)
   // Left to those who know its version; when nobody does, the sweeper carries it over.
   if (turn.kind === 'foreign') return delivery.nak(5_000)
-  if (turn.kind === 'refused')
-    await context.settleByForce(
-      turn.doc._id,
-      turn.doc.version,
-      turn.code,
-      `The storage refuses its next state: ${turn.message}`,
-    )
+  if (turn.kind === 'refused') await endRefused(context, turn)
   delivery.ack()
 }
+
+const endRefused = ({ settleByForce }: Context, turn: Extract<Turn, { kind: 'refused' }>): Promise<void> =>
+  settleByForce(turn.doc._id, turn.doc.version, turn.code, `The storage refuses its next state: ${turn.message}`)
+
+/** A chart may set a timer of 0 ms again and again; the rest fires in a turn of its own. */
+const TIMERS_PER_TURN_MAX = 32
 
 const takeTimerTurn = async (context: Context, delivery: Delivery): Promise<void> => {
   const held: Held = new Map()
   const turn = await context.turns(delivery.hint.record, async (draft, onAbandon) => {
-    for (let fired = true; fired;) {
-      fired = false
+    for (let fired = 0; fired < TIMERS_PER_TURN_MAX; fired += 1) {
       // T2: read from the draft each time; firing one timer may cancel or set others.
       const due = dueTimers(draft.doc, draft.decider.at)[0]
-      if (due) fired = await apply(context, draft, due)
+      if (!due || !(await apply(context, draft, due))) break
     }
     await fuseNext(context, draft, held, onAbandon)
   })
@@ -245,6 +235,8 @@ const runAndFollow = async (context: Context, turn: SavedTurn, intent: CallInten
   const held: Held = new Map()
   const answered = await saveAnswer(context, turn.doc._id, event, held)
   if (answered.kind === 'saved') followCalls(context, answered, held)
+  // A lease that runs out would lead to another call for an answer that no save can hold.
+  if (answered.kind === 'refused') await endRefused(context, answered)
 }
 
 const ANSWER_RETRY_MS = 500
