@@ -72,10 +72,11 @@ const settleByForce = async (
   id: string,
   version: number,
   error: RecordError,
+  isOthers: (doc: RecordDocument) => boolean = () => false,
 ): Promise<void> => {
   const { records, clock, ids, log } = shared
   const doc = await records.load(id, { majority: true })
-  if (!doc || doc.version !== version || isSettled(doc.status)) return
+  if (!doc || doc.version !== version || isSettled(doc.status) || isOthers(doc)) return
   const decider = { at: clock.now(), by, writer: ids.writer(), facts: false }
   const outcome = await records.save(forceSettle(doc, error, decider).save)
   log.error({ record: id, code: error.code, outcome: outcome.kind }, 'A record was settled by force.')
@@ -164,6 +165,12 @@ const startDirect = (
   }
 }
 
+const CANNOT_ADVANCE: RecordError = {
+  code: 'cannot-advance',
+  message: 'Its timers were due again and again, and no worker could advance it.',
+  kind: 'unknown',
+}
+
 const startSweeper = (shared: Shared): Stop => {
   const { ports, clock, log, liveness, loadView, ids, records } = shared
   const by = `sweeper:${shared.memberId}`
@@ -182,22 +189,6 @@ const startSweeper = (shared: Shared): Stop => {
     clock,
     log,
   })
-  const sweeper = createSweeper({
-    store: ports.store,
-    publish: (hint) => ports.bus.publish('timers', hint),
-    pending: () => ports.bus.pending('timers'),
-    pendingMax: TIMER_HINTS_MAX,
-    shards: () => shardsFor(shared.memberId, liveness.members()),
-    workersAlive: () => liveness.members().some(({ roles }) => roles.includes('worker')),
-    givesUp: ({ id, version }) =>
-      settleByForce(shared, by, id, version, {
-        code: 'cannot-advance',
-        message: 'Its timers were due again and again, and no worker could advance it.',
-        kind: 'unknown',
-      }),
-    clock,
-    log,
-  })
   const foreign = createForeignKeeper({
     pipelines: shared.pipelines,
     store: ports.store,
@@ -210,6 +201,17 @@ const startSweeper = (shared: Shared): Stop => {
     log,
     afterMs: shared.options.carryOverAfterMs ?? CARRY_OVER_AFTER_MS,
     saved: (before, after) => hintReady(shared, before, after),
+  })
+  const sweeper = createSweeper({
+    store: ports.store,
+    publish: (hint) => ports.bus.publish('timers', hint),
+    pending: () => ports.bus.pending('timers'),
+    pendingMax: TIMER_HINTS_MAX,
+    shards: () => shardsFor(shared.memberId, liveness.members()),
+    workersAlive: () => liveness.members().some(({ roles }) => roles.includes('worker')),
+    givesUp: ({ id, version }) => settleByForce(shared, by, id, version, CANNOT_ADVANCE, foreign.isForeign),
+    clock,
+    log,
   })
   feeder.start()
   sweeper.start()

@@ -6,7 +6,7 @@
 import { carryOver } from '../machines/carry-over.js'
 import type { PipelineSet } from '../machines/compiled.js'
 import { forceSettle } from '../machines/decide.js'
-import type { Decider } from '../machines/draft.js'
+import type { Decider, DraftSave } from '../machines/draft.js'
 import type { RecordDocument } from '../machines/record.js'
 import { isSettled } from '../machines/record.js'
 import type { Member, RecordStore, RecordWriter } from '../persistence/contract.js'
@@ -32,7 +32,13 @@ export type ForeignDeps = {
   saved(before: RecordDocument, after: RecordDocument): void
 }
 
-export type ForeignKeeper = { start(): void; close(): Promise<void>; lookOnce(): Promise<number> }
+export type ForeignKeeper = {
+  start(): void
+  close(): Promise<void>
+  lookOnce(): Promise<number>
+  /** Its version is known to nobody alive: nobody but this keeper may settle it. */
+  isForeign(doc: RecordDocument): boolean
+}
 
 export const createForeignKeeper = (deps: ForeignDeps): ForeignKeeper => {
   const { clock, log } = deps
@@ -47,38 +53,39 @@ export const createForeignKeeper = (deps: ForeignDeps): ForeignKeeper => {
     ]),
   ]
 
-  const settle = (doc: RecordDocument, decider: Decider) => {
-    const to = deps.pipelines.byName(doc.pipeline)
-    const moved = to && carryOver(doc, to, decider)
-    if (moved && 'save' in moved) return moved
-    const why = moved ? moved.impossible : `No pipeline is called "${doc.pipeline}" any more.`
-    const error = {
-      code: 'pipeline-unknown',
-      kind: 'not-executed',
-      message: `Its pipeline version ${doc.pipelineVersion} is gone. ${why}`,
-    } as const
-    return forceSettle(doc, error, decider)
+  const isForeign = (doc: RecordDocument) => !known().includes(doc.pipelineVersion)
+
+  const save = async (doc: RecordDocument, moved: { save: DraftSave; next: RecordDocument }) => {
+    const outcome = await deps.records.save(moved.save)
+    if (outcome.kind !== 'saved') return outcome.kind
+    log.info(
+      { record: doc._id, from: doc.pipelineVersion, to: moved.next.pipelineVersion, status: moved.next.status },
+      'A record of an unknown pipeline version was carried over.',
+    )
+    deps.saved(doc, moved.next)
+    return outcome.kind
   }
 
   const carry = async (id: string): Promise<boolean> => {
     const doc = await deps.records.load(id, { majority: true })
-    if (!doc || isSettled(doc.status) || known().includes(doc.pipelineVersion)) return false
+    if (!doc || isSettled(doc.status) || !isForeign(doc)) return false
     const seen = firstSeenMs.get(doc.pipelineVersion) ?? clock.monotonicMs()
     firstSeenMs.set(doc.pipelineVersion, seen)
     if (clock.monotonicMs() - seen < deps.afterMs) return false
     const decider: Decider = { at: clock.now(), by: deps.by, writer: deps.ids.writer(), facts: false }
-    const { save, next } = settle(doc, decider)
-    const outcome = await deps.records.save(save)
-    if (outcome.kind !== 'saved') return false
-    log.info(
-      { record: id, from: doc.pipelineVersion, to: next.pipelineVersion, status: next.status },
-      'A record of an unknown pipeline version was carried over.',
-    )
-    deps.saved(doc, next)
-    return true
+    const to = deps.pipelines.byName(doc.pipeline)
+    const moved = to ? carryOver(doc, to, decider) : { impossible: `No pipeline is called "${doc.pipeline}" any more.` }
+    const outcome = 'save' in moved ? await save(doc, moved) : 'refused'
+    if (outcome !== 'refused') return outcome === 'saved'
+    const why = 'impossible' in moved ? moved.impossible : `The storage refuses its state in version ${to!.version}.`
+    const message = `Its pipeline version ${doc.pipelineVersion} is gone. ${why}`
+    const error = { code: 'pipeline-unknown', kind: 'not-executed', message } as const
+    return (await save(doc, forceSettle(doc, error, decider))) === 'saved'
   }
 
   const lookOnce = async (): Promise<number> => {
+    // A version that came back has its full time again when it goes the next time.
+    for (const version of known()) firstSeenMs.delete(version)
     const ids = await deps.store.unknownVersions(known(), PAGE)
     const moved = await Promise.all(ids.map((id) => deps.mailboxes.run(id, () => carry(id))))
     return moved.filter(Boolean).length
@@ -95,6 +102,7 @@ export const createForeignKeeper = (deps: ForeignDeps): ForeignKeeper => {
   }
 
   return {
+    isForeign,
     lookOnce,
     start() {
       loop = run()
