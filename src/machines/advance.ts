@@ -1,9 +1,11 @@
 /**
  * One event through one machine: `(snapshot, event) -> [snapshot, actions]`, with XState's timers told apart from the
  * actions that change the document. Pure; executes nothing.
+ *
+ * V1 Snapshots are never changed, neither live nor stored: what is worked out for one is remembered by it.
  */
-import { initialTransition, transition } from 'xstate'
-import type { AnyMachineSnapshot, AnyStateMachine, AnyStateNode } from 'xstate'
+import { createActor } from 'xstate'
+import type { AnyActorScope, AnyMachineSnapshot, AnyStateMachine, AnyStateNode } from 'xstate'
 import { recordContextSchema } from './budgets.js'
 import type { RecordContext } from './budgets.js'
 import { documentActions } from './machine-parts.js'
@@ -36,15 +38,47 @@ const interpret = ({ type, params }: ReturnedAction): MachineAction | null => {
 const interpretAll = (actions: readonly ReturnedAction[]): MachineAction[] =>
   actions.map(interpret).filter((action) => action !== null)
 
+const ignore = () => {}
+
+/**
+ * What XState's own `transition()` makes anew for each event, at the price of several events: an actor that is never
+ * started. One a machine does, because record machines spawn and invoke nothing, so that nothing is left in it.
+ */
+const scopes = new WeakMap<AnyStateMachine, AnyActorScope>()
+const scopeOf = (machine: AnyStateMachine): AnyActorScope => {
+  let scope = scopes.get(machine)
+  if (!scope) {
+    const self = createActor(machine)
+    const { system } = self
+    const inert = { defer: ignore, stopChild: ignore, emit: ignore, actionExecutor: ignore, logger: ignore }
+    scopes.set(machine, (scope = { ...inert, self, system, id: '', sessionId: '' }))
+  }
+  return scope
+}
+
+const withActions = <T>(machine: AnyStateMachine, step: (scope: AnyActorScope) => T): [T, ReturnedAction[]] => {
+  const actions: ReturnedAction[] = []
+  const actionExecutor = (action: ReturnedAction) => void actions.push(action)
+  return [step({ ...scopeOf(machine), actionExecutor }), actions]
+}
+
+const starts = new WeakMap<AnyStateMachine, Advance>()
+
+/** The same for every record of a machine. */
 export const start = (machine: AnyStateMachine): Advance => {
-  const [snapshot, actions] = initialTransition(machine, undefined as never)
-  return { snapshot: snapshot as AnyMachineSnapshot, actions: interpretAll(actions), changed: true }
+  let begun = starts.get(machine)
+  if (!begun) {
+    const [snapshot, actions] = withActions(machine, (scope) => machine.getInitialSnapshot(scope))
+    begun = { snapshot: snapshot as AnyMachineSnapshot, actions: interpretAll(actions), changed: true }
+    starts.set(machine, begun)
+  }
+  return begun
 }
 
 /** Throws when a guard throws; the caller settles such a record by force. */
 export const advance = (machine: AnyStateMachine, snapshot: AnyMachineSnapshot, event: DeliveredEvent): Advance => {
-  const [next, returned] = transition(machine, snapshot, event as never)
-  const actions = interpretAll(returned as readonly ReturnedAction[])
+  const [next, returned] = withActions(machine, (scope) => machine.transition(snapshot, event as never, scope))
+  const actions = interpretAll(returned)
   const after = next as AnyMachineSnapshot
   if (after.status === 'error') throw new Error(`The machine failed on ${event.type}.`)
   // A no-op is both: the same snapshot and no actions. In a final state XState cancels timers again: also nothing.
@@ -52,14 +86,26 @@ export const advance = (machine: AnyStateMachine, snapshot: AnyMachineSnapshot, 
   return { snapshot: after, actions, changed: after !== snapshot || acts }
 }
 
-/** What is stored: plain JSON. */
-export const persist = (machine: AnyStateMachine, snapshot: AnyMachineSnapshot): unknown =>
-  JSON.parse(JSON.stringify(machine.getPersistedSnapshot(snapshot)))
+const stored = new WeakMap<AnyMachineSnapshot, object>()
+const live = new WeakMap<object, AnyMachineSnapshot>()
+
+/** What is stored: plain JSON, the same object for the same snapshot (V1). */
+export const persist = (machine: AnyStateMachine, snapshot: AnyMachineSnapshot): unknown => {
+  let persisted = stored.get(snapshot)
+  if (!persisted) {
+    const entries = Object.entries(machine.getPersistedSnapshot(snapshot))
+    persisted = Object.fromEntries(entries.filter(([, value]) => value !== undefined))
+    stored.set(snapshot, persisted)
+    live.set(persisted, snapshot)
+  }
+  return persisted
+}
 
 /** Throws when the state does not exist in this machine or the context has another shape. */
-export const restore = (machine: AnyStateMachine, stored: unknown): AnyMachineSnapshot => {
-  const persisted = stored as { context?: unknown }
-  recordContextSchema.parse(persisted.context)
+export const restore = (machine: AnyStateMachine, persisted: unknown): AnyMachineSnapshot => {
+  const known = live.get(persisted as object)
+  if (known?.machine === machine) return known
+  recordContextSchema.parse((persisted as { context?: unknown }).context)
   return machine.resolveState(persisted as never) as AnyMachineSnapshot
 }
 

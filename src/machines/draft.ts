@@ -78,12 +78,18 @@ export const openDraft = (compiled: CompiledPipeline, base: RecordDocument, deci
   calls: [],
 })
 
-const emptyStep: StepRecord = { attempts: [], result: null, discarded: [], candidate: null }
+/** As deep as an attempt's fields, which are what changes in place. */
+const copyOf = (step: StepRecord | undefined): StepRecord => ({
+  attempts: step ? step.attempts.map((attempt) => ({ ...attempt })) : [],
+  result: step?.result ?? null,
+  discarded: step ? [...step.discarded] : [],
+  candidate: step?.candidate ?? null,
+})
 
 /** The step's part of the document, ready to be changed (D1). */
 export const editStep = (draft: Draft, name: string): StepRecord => {
   if (!draft.touchedSteps.has(name)) {
-    draft.doc.steps[name] = structuredClone(draft.doc.steps[name] ?? emptyStep)
+    draft.doc.steps[name] = copyOf(draft.doc.steps[name])
     draft.touchedSteps.add(name)
   }
   return draft.doc.steps[name]!
