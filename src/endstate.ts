@@ -11,9 +11,9 @@ import { compileConfig } from './config/pipelines.js'
 import type { CompiledSet } from './config/pipelines.js'
 import { createAccept } from './ingest/accept.js'
 import type { Accept } from './ingest/contract.js'
-import { applyEvent } from './machines/decide.js'
 import { describeMachine } from './machines/describe.js'
 import { newRecord } from './machines/new-record.js'
+import type { RecordEvent } from './machines/events.js'
 import type { RecordDocument } from './machines/record.js'
 import { StoreUnavailable } from './persistence/contract.js'
 import { assertDeployment } from './persistence/deployment.js'
@@ -25,6 +25,7 @@ import { createMongoRecordStore } from './persistence/mongo-record-store.js'
 import { createServer } from './server/app.js'
 import { loopbackIdentity } from './server/identify.js'
 import type { Ports } from './simulation/ports.js'
+import { applyTo } from './worker/apply.js'
 import { createIds } from './worker/ids.js'
 import { createLiveness } from './worker/liveness.js'
 import { createLoadView } from './worker/load-view.js'
@@ -149,6 +150,15 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     },
   })
   const shared: Shared = { ...base, turns }
+  const deliver = async (id: string, event: RecordEvent, by: string) => {
+    let applied = false
+    const turn = await turns(id, async (draft) => {
+      draft.decider = { ...draft.decider, by: `operator:${by}` }
+      applied = await applyTo(blobs, draft, event)
+    })
+    const doc = docAfter(turn)
+    return doc && { doc, applied }
+  }
   const accept = createAccept({
     pipelines,
     records: shared.records,
@@ -170,6 +180,11 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     describeMachine: (pipeline) => describeMachine(pipeline),
     readiness,
     settled: (id, wait) => shared.waiters.wait(id, wait),
+    deliver: async (id, event, by) => {
+      const delivered = await deliver(id, event, by)
+      if (!delivered) throw new StoreUnavailable(`Record ${id} could not be read.`)
+      return delivered
+    },
     clock,
     log,
     identify: loopbackIdentity,
@@ -180,13 +195,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     accept,
     records: {
       get: (id) => shared.records.load(id),
-      cancel: async (id, { reason, by }) => {
-        const turn = await turns(id, (draft) => {
-          draft.decider = { ...draft.decider, by: `operator:${by}` }
-          applyEvent(draft, { type: 'CANCEL', reason })
-        })
-        return after(turn)
-      },
+      cancel: async (id, { reason, by }) => (await deliver(id, { type: 'CANCEL', reason }, by))?.doc ?? null,
     },
     handler: (req, res) => server.handler(req, res),
     readiness,
@@ -208,7 +217,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   }
 }
 
-const after = (turn: Turn): RecordDocument | null => {
+const docAfter = (turn: Turn): RecordDocument | null => {
   if (turn.kind === 'saved' || turn.kind === 'unchanged') return turn.doc
   if (turn.kind === 'missing') return null
   throw new StoreUnavailable(`The record could not be changed now (${turn.kind}); ask again.`)

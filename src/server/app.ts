@@ -13,6 +13,7 @@ import { asProblem, Problem, problemBody } from './problem.js'
 import { discardRest } from './read-body.js'
 import { json, type Route, type RouteContext } from './route.js'
 import { chargeRoutes } from './routes/charges.js'
+import { eventRoutes } from './routes/events.js'
 import { contentRoutes } from './routes/contents.js'
 import { healthRoutes } from './routes/health.js'
 import { pipelineRoutes } from './routes/pipelines.js'
@@ -37,6 +38,7 @@ export function createServer(deps: ServerDeps): Server {
     ...uploadRoutes(deps),
     ...recordRoutes(deps),
     ...contentRoutes(deps),
+    ...eventRoutes(deps),
     ...chargeRoutes(deps),
     ...pipelineRoutes(deps),
     ...healthRoutes(deps),

@@ -5,6 +5,8 @@
 import type { Context } from 'koa'
 import type { Accept } from '../ingest/contract.js'
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
+import type { RecordEvent } from '../machines/events.js'
+import type { RecordDocument } from '../machines/record.js'
 import type { BlobStore, RecordStore } from '../persistence/contract.js'
 import type { Clock } from '../worker/contract.js'
 
@@ -34,6 +36,8 @@ export type ServerDeps = {
   readiness(): Promise<{ ok: boolean; degraded: string[] }>
   /** Resolves when the record may have settled, after `timeoutMs`, or when `signal` aborts. The record is read again. */
   settled(id: string, options: { signal: AbortSignal; timeoutMs: number }): Promise<void>
+  /** Applies one event to a record. Throws StoreUnavailable when that can't be done now. */
+  deliver(id: string, event: RecordEvent, by: string): Promise<{ doc: RecordDocument; applied: boolean }>
   clock: Clock
   log: Log
   /** Throws Problem when nobody may ask in this way. */

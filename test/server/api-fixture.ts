@@ -97,6 +97,7 @@ export async function startApi(changes: Partial<ServerDeps> = {}): Promise<Api> 
       await Promise.race([woken, clock.sleep(timeoutMs, AbortSignal.any([signal, over.signal]))])
       over.abort()
     },
+    deliver: () => Promise.reject(new Error('These tests advance no record.')),
     clock,
     log: { error: note, warn: note },
     identify: loopbackIdentity,
