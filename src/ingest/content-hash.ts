@@ -6,12 +6,12 @@
  * H2 The id of a keyed submission depends on source and key alone, so each path of arrival finds the first record.
  * H3 The content hash depends on pipeline, media type and input alone; file names and metadata do not count.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { Refusal } from './contract.js'
 import { JSON_DEPTH_MAX } from './json-limits.js'
 
 export function sha256(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return hash('sha256', bytes, 'hex')
 }
 
 /** 32 hex digits. The separator can't occur in a source name. */

@@ -2,8 +2,6 @@
  * Limits for waits on the database. The driver has no per-operation client-side limit (its `timeoutMS` does nothing
  * since 7.9), so each operation gets an abort signal that also frees its connection, and a race in case it is ignored.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
-
 /** The operation was given up; a write may have been done all the same. */
 export class OperationTimedOut extends Error {
   readonly code = 'operation-timed-out'
@@ -35,9 +33,17 @@ export const withDeadline = async <T>(
 }
 
 /** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
-export const pause = async (ms: number, signal?: AbortSignal): Promise<void> => {
-  await sleep(ms, undefined, signal ? { signal } : {}).catch(() => {})
-}
+export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal?.aborted) return resolve()
+    const end = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    signal?.addEventListener('abort', end)
+  })
 
 /** A limit on a row of steps, on this process's monotonic clock. */
 export type Deadline = { leftMs(): number }

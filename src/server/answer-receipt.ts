@@ -50,7 +50,7 @@ async function waitForAll(
 ): Promise<RecordDocument[] | null> {
   const endMs = deps.clock.monotonicMs() + waitMs
   try {
-    const records = await Promise.all(receipts.map(({ id }) => waitForOne(deps, id, endMs, gone)))
+    const records = await Promise.all(receipts.map((receipt) => waitForOne(deps, receipt, endMs, gone)))
     const settled = records.filter((record) => record !== null)
     return settled.length === receipts.length ? settled : null
   } catch (error) {
@@ -64,16 +64,18 @@ async function waitForAll(
 
 async function waitForOne(
   deps: ServerDeps,
-  id: string,
+  { id, duplicate }: Receipt,
   endMs: number,
   gone: AbortSignal,
 ): Promise<RecordDocument | null> {
-  for (;;) {
-    const [record] = await deps.store.load([id], { majority: true })
+  // A record that was accepted just now has hardly settled; who waits for it is told, or looks.
+  for (let look = duplicate; ; look = true) {
+    const [record] = look ? await deps.store.load([id], { majority: true }) : []
     if (record && isSettled(record.status)) return record
     const leftMs = endMs - deps.clock.monotonicMs()
     if (leftMs <= 0 || gone.aborted) return null
-    await deps.settled(id, { signal: gone, timeoutMs: leftMs })
+    const settled = await deps.settled(id, { signal: gone, timeoutMs: leftMs })
+    if (settled) return settled
     const [again] = await deps.store.load([id], { majority: true })
     if (again && isSettled(again.status)) return again
     await deps.clock.sleep(Math.min(REREAD_MS, Math.max(0, endMs - deps.clock.monotonicMs())), gone)

@@ -2,7 +2,7 @@
  * Payloads between the document, the blob store and the code that needs them. JSON is kept as text, inline up to
  * INLINE_BYTES_MAX, else as a blob.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { INLINE_BYTES_MAX } from '../machines/record.js'
 import type { CallEvent, ResultUnstorable } from '../machines/events.js'
 import type { Payload, PayloadRef, RecordDocument, RecordInput } from '../machines/record.js'
@@ -23,13 +23,13 @@ export class Unstorable extends Error {
 /** Throws Unstorable for what JSON can't hold or the limit doesn't allow; the storage's own errors pass through. */
 export const storeJson = async (blobs: BlobStore, value: unknown): Promise<Payload> => {
   const text = toJson(value)
-  const bytes = Buffer.from(text)
-  if (bytes.length > RESULT_BYTES_MAX)
-    throw new Unstorable('result-too-large', `The result has ${bytes.length} bytes; the limit is ${RESULT_BYTES_MAX}.`)
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  if (bytes.length <= INLINE_BYTES_MAX) return { inline: text, sha256, bytes: bytes.length }
-  const blob = await blobs.put(once(bytes), { bytesMax: RESULT_BYTES_MAX })
-  return { blob: blob.id, sha256, bytes: bytes.length }
+  const bytes = Buffer.byteLength(text)
+  if (bytes > RESULT_BYTES_MAX)
+    throw new Unstorable('result-too-large', `The result has ${bytes} bytes; the limit is ${RESULT_BYTES_MAX}.`)
+  const sha256 = hash('sha256', text, 'hex')
+  if (bytes <= INLINE_BYTES_MAX) return { inline: text, sha256, bytes }
+  const blob = await blobs.put(once(Buffer.from(text)), { bytesMax: RESULT_BYTES_MAX })
+  return { blob: blob.id, sha256, bytes }
 }
 
 async function* once(bytes: Uint8Array) {
@@ -72,7 +72,8 @@ export const inputOf = (blobs: BlobStore, input: RecordInput): CallInput => {
     fileName: input.fileName,
     bytesTotal: input.payload.bytes,
     bytes,
-    json: async () => JSON.parse((await bytes()).toString('utf8')) as unknown,
+    json: async () =>
+      input.encoding === 'json' ? readJson(blobs, input.payload) : JSON.parse((await bytes()).toString('utf8')),
   }
 }
 
