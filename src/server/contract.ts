@@ -34,8 +34,11 @@ export type ServerDeps = {
   describeMachine(pipeline: CompiledPipeline): MachineDescription
   /** `degraded` names what is away while records still settle, such as `nats`. */
   readiness(): Promise<{ ok: boolean; degraded: string[] }>
-  /** Resolves when the record may have settled, after `timeoutMs`, or when `signal` aborts. The record is read again. */
-  settled(id: string, options: { signal: AbortSignal; timeoutMs: number }): Promise<void>
+  /**
+   * The record once it has settled, as a majority has it. Null when nobody knows: after `timeoutMs`, when `signal` aborts,
+   * or when it may have settled; then the record is read.
+   */
+  settled(id: string, options: { signal: AbortSignal; timeoutMs: number }): Promise<RecordDocument | null>
   /** Applies one event to a record. Throws StoreUnavailable when that can't be done now. */
   deliver(id: string, event: RecordEvent, by: string): Promise<{ doc: RecordDocument; applied: boolean }>
   clock: Clock

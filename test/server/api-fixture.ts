@@ -96,6 +96,7 @@ export async function startApi(changes: Partial<ServerDeps> = {}): Promise<Api> 
       })
       await Promise.race([woken, clock.sleep(timeoutMs, AbortSignal.any([signal, over.signal]))])
       over.abort()
+      return null
     },
     deliver: () => Promise.reject(new Error('These tests advance no record.')),
     clock,
