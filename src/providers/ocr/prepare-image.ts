@@ -9,8 +9,8 @@ import sharp, { type Sharp } from 'sharp'
 import { withoutLines, withoutSpecks } from './clean-image.js'
 import { LONG_SIDE, type GreyImage } from './decode-image.js'
 
-/** `rotation`: degrees clockwise that the text was found tilted. */
-export type PreparedImage = GreyImage & { rotation: number }
+/** `rotation`: degrees clockwise that the text was found tilted. `isBlank`: no ink to be read, only paper. */
+export type PreparedImage = GreyImage & { rotation: number; isBlank: boolean }
 
 const ENLARGED_MAX = 2
 const TILT_DEGREES_MAX = 12
@@ -18,12 +18,19 @@ const TILT_DEGREES_MAX = 12
 const TILT_DEGREES_MIN = 0.25
 const TILT_WIDTH = 800
 const INK_POINTS_MAX = 60_000
+/**
+ * How much darker than the paper the darkest spots are, of 255, on a small soft copy, where grain has averaged out: 21 at
+ * most on pages of nothing but heavy grain, 68 and more on pages with a single faint line.
+ */
+const INK_DEPTH_MIN = 35
+const DARKEST_SHARE = 0.0003
 
 export async function prepareImage(image: GreyImage): Promise<PreparedImage> {
   const clean = await enlarge(withoutSpecks(image))
+  if ((await inkDepth(clean)) < INK_DEPTH_MIN) return { ...clean, rotation: 0, isBlank: true }
   const rotation = tilt(await inkPoints(clean))
   const upright = Math.abs(rotation) < TILT_DEGREES_MIN ? clean : await turn(clean, -rotation)
-  return { ...withoutLines(upright), rotation: upright === clean ? 0 : rotation }
+  return { ...withoutLines(upright), rotation: upright === clean ? 0 : rotation, isBlank: false }
 }
 
 async function turn(image: GreyImage, degrees: number): Promise<GreyImage> {
@@ -50,6 +57,18 @@ async function enlarge(image: GreyImage): Promise<GreyImage> {
     .toBuffer({ resolveWithObject: true })
   const scale = (image.scale * info.width) / image.width
   return { width: info.width, height: info.height, data: grey(data, info.channels), scale }
+}
+
+/** The engine takes half a minute over a page of nothing but grain, and finds letters in it: such a page is blank. */
+async function inkDepth(image: GreyImage): Promise<number> {
+  const small = await raw(image)
+    .resize({ width: Math.min(TILT_WIDTH, image.width) })
+    .blur(1.5)
+    .toColourspace('b-w')
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  const sorted = grey(small.data, small.info.channels).toSorted()
+  return sorted[Math.floor(sorted.length / 2)]! - sorted[Math.floor(sorted.length * DARKEST_SHARE)]!
 }
 
 type Points = { x: Int16Array; y: Int16Array; width: number; height: number }

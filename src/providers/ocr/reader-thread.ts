@@ -44,6 +44,7 @@ async function read(bytes: Uint8Array): Promise<ReadOutput> {
 
 async function readImage(image: GreyImage, size: { n: number; width: number; height: number }): Promise<ReadPage> {
   const prepared = await prepareImage(image)
+  if (prepared.isBlank) return { ...size, rotation: 0, origin: 'ocr', words: [], text: '' }
   engine ??= startEngine(settings.language)
   const lines = await recognise(await engine, prepared)
   const words = lines.flat().map((word) => ({ ...word, box: toPageBox(word.box, prepared, size) }))

@@ -5,6 +5,6 @@ import { ThreadFailure } from './thread-pool.js'
 export function failure(error: unknown): CallAnswer {
   if (!(error instanceof ThreadFailure)) throw error
   const { code, message } = error
-  if (code === 'busy' || code === 'closed') return { kind: 'not-executed', code, message, retryable: true }
-  return { kind: 'executed', code, message, retryable: true, spend: null }
+  if (code === 'aborted' || code === 'crashed') return { kind: 'executed', code, message, retryable: true, spend: null }
+  return { kind: 'not-executed', code, message, retryable: true }
 }

@@ -15,7 +15,7 @@ import { Worker } from 'node:worker_threads'
 export type ThreadMessage<Answer> = { done: Answer } | { failed: string }
 
 export class ThreadFailure extends Error {
-  readonly code: 'aborted' | 'crashed' | 'busy' | 'closed'
+  readonly code: 'not-started' | 'aborted' | 'crashed' | 'busy' | 'closed'
   constructor(code: ThreadFailure['code'], message: string) {
     super(message)
     this.code = code
@@ -68,7 +68,7 @@ export function createThreadPool<Job, Answer>(entry: URL, data: unknown, slots: 
 
   const run = async (job: Job, signal: AbortSignal): Promise<Answer> => {
     if (closed) throw new ThreadFailure('closed', 'The threads have been closed.')
-    if (signal.aborted) throw new ThreadFailure('aborted', 'The call was aborted before it began.')
+    if (signal.aborted) throw new ThreadFailure('not-started', 'The call was aborted before it began.')
     const thread = take()
     thread.jobs++
     thread.worker.ref()
