@@ -3,8 +3,8 @@
  *
  * W1 A hint is acked once its turn is saved or found needless; the lease in MongoDB protects the work, not the ack.
  * W2 A slot is held from before the intent is saved until its answer is; so calls never exceed a provider's slots (P8).
- * W3 The next step's intent rides in the save of an answer only where its provider has a free slot here and nobody
- *    waits for one (P12).
+ * W3 The next step's intent rides in the save of an answer only where its provider has a free slot here, or is the one
+ *    that answered, and nobody waits for one (P12).
  */
 import { setMaxListeners } from 'node:events'
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
@@ -147,7 +147,7 @@ const apply = ({ blobs }: Context, draft: Draft, event: RecordEvent): Promise<bo
 
 /** A hint of a provider's queue: save the intent under a slot, ack, call. */
 const takeSlotTurn = async (context: Context, provider: string, slot: Slot, delivery: Delivery): Promise<void> => {
-  let call: CallIntent | undefined
+  let follow: (() => Promise<void>) | undefined
   try {
     const turn = await context.turns(delivery.hint.record, async (draft) => {
       const intent = nextIntent(draft, provider)
@@ -155,11 +155,12 @@ const takeSlotTurn = async (context: Context, provider: string, slot: Slot, deli
     })
     await acknowledge(context, turn, delivery)
     if (turn.kind !== 'saved') return
-    call = turn.calls.find((each) => each.provider === provider)
-    if (call) await runAndFollow(context, turn, call)
+    const call = turn.calls.find((each) => each.provider === provider)
+    if (call) follow = () => runAndFollow(context, turn, call, slot)
   } finally {
-    slot.release()
+    if (!follow) slot.release()
   }
+  await follow?.()
 }
 
 /** W1 */
@@ -191,26 +192,42 @@ const takeTimerTurn = async (context: Context, delivery: Delivery): Promise<void
   if (turn.kind === 'saved') followCalls(context, turn, held)
 }
 
+/** The slot of a call whose answer is at hand: another step may go on in it, which then gives it back. */
+type Own = { provider: string; slot: Slot; handedOn: boolean }
+
+type Taken = { slot: Slot; giveBack(): void }
+
+const takeOver = (own: Own): Taken => {
+  own.handedOn = true
+  return { slot: own.slot, giveBack: () => void (own.handedOn = false) }
+}
+
+const takeFree = (context: Context, provider: string): Taken | null => {
+  const slot = context.slots.get(provider)?.acquire()
+  return slot ? { slot, giveBack: () => slot.release() } : null
+}
+
 /** W3: takes a slot for each waiting step that may start in this same save. */
 const fuseNext = async (
   context: Context,
   draft: Draft,
   held: Held,
   onAbandon: (undo: () => void) => void,
+  own?: Own,
 ): Promise<void> => {
   if (context.isClosed()) return
   for (const { provider, step } of draft.doc.queue) {
     if (!mayFuse(draft.compiled, step, provider) || !context.nobodyWaits(provider)) continue
-    const slot = context.slots.get(provider)?.acquire()
-    if (!slot) continue
+    const taken = own?.provider === provider && !own.handedOn ? takeOver(own) : takeFree(context, provider)
+    if (!taken) continue
     onAbandon(() => {
       held.delete(step)
-      slot.release()
+      taken.giveBack()
     })
     const intent = nextIntent(draft, provider)
     // Another step may stand before this one in the provider's line.
-    if (intent?.step === step && (await apply(context, draft, intent))) held.set(step, slot)
-    else slot.release()
+    if (intent?.step === step && (await apply(context, draft, intent))) held.set(step, taken.slot)
+    else taken.giveBack()
   }
 }
 
@@ -221,35 +238,41 @@ const followCalls = (context: Context, turn: SavedTurn, held: Held): void => {
   for (const call of turn.calls) {
     const slot = held.get(call.step)
     if (!slot) continue
-    context.track(
-      runAndFollow(context, turn, call).finally(() => slot.release()),
-      'A call',
-    )
+    context.track(runAndFollow(context, turn, call, slot), 'A call')
   }
 }
 
-const runAndFollow = async (context: Context, turn: SavedTurn, intent: CallIntent): Promise<void> => {
-  const compiled = context.pipelines.byVersion(turn.doc.pipelineVersion) as CompiledPipeline
-  const job = { intent, doc: turn.doc, compiled, savedFromMs: turn.savedFromMs, signal: context.stopping }
-  const event = await context.runCall(job)
-  const held: Held = new Map()
-  const answered = await saveAnswer(context, turn.doc._id, event, held)
-  if (answered.kind === 'saved') followCalls(context, answered, held)
-  // A lease that runs out would lead to another call for an answer that no save can hold.
-  if (answered.kind === 'refused') await endRefused(context, answered)
+/** Gives the slot back, or hands it on. */
+const runAndFollow = async (context: Context, turn: SavedTurn, intent: CallIntent, slot: Slot): Promise<void> => {
+  const own: Own = { provider: intent.provider, slot, handedOn: false }
+  try {
+    const compiled = context.pipelines.byVersion(turn.doc.pipelineVersion) as CompiledPipeline
+    const job = { intent, doc: turn.doc, compiled, savedFromMs: turn.savedFromMs, signal: context.stopping }
+    const event = await context.runCall(job)
+    const answer: Answer = { record: turn.doc._id, event, held: new Map(), own }
+    const answered = await saveAnswer(context, answer)
+    if (answered.kind === 'saved') followCalls(context, answered, answer.held)
+    // A lease that runs out would lead to another call for an answer that no save can hold.
+    if (answered.kind === 'refused') await endRefused(context, answered)
+  } finally {
+    if (!own.handedOn) slot.release()
+  }
 }
+
+type Answer = { record: string; event: CallEvent; held: Held; own: Own }
 
 const ANSWER_RETRY_MS = 500
 
 /** Keeps at it while the outcome is unknown: the answer was paid for. Ends with the process at the latest. */
-const saveAnswer = async (context: Context, record: string, event: CallEvent, held: Held): Promise<Turn> => {
+const saveAnswer = async (context: Context, answer: Answer): Promise<Turn> => {
+  const { record, event, held, own } = answer
   for (;;) {
     const turn = await context.turns(record, async (draft, onAbandon) => {
-      if (await apply(context, draft, event)) await fuseNext(context, draft, held, onAbandon)
+      if (await apply(context, draft, event)) await fuseNext(context, draft, held, onAbandon, own)
     })
     if (turn.kind === 'refused' && event.type !== 'RESULT_UNSTORABLE') {
       context.log.error({ record, code: turn.code }, 'The storage refuses this answer for good; kept as unstorable.')
-      return saveAnswer(context, record, await asUnstorable(context.blobs, event, turn.code), held)
+      return saveAnswer(context, { ...answer, event: await asUnstorable(context.blobs, event, turn.code) })
     }
     if (turn.kind !== 'unknown' || context.stopping.aborted) return turn
     await context.clock.sleep(ANSWER_RETRY_MS, context.stopping)
