@@ -15,6 +15,7 @@ import { createCallRunner } from './worker/call-runner.js'
 import { createDirectHints, isAway } from './worker/direct-hints.js'
 import { createFeeder } from './worker/feeder.js'
 import { createForeignKeeper } from './worker/foreign.js'
+import { createGarbageKeeper } from './worker/garbage.js'
 import { createSweeper, shardsFor } from './worker/sweeper.js'
 import { createWorker } from './worker/worker.js'
 
@@ -213,10 +214,18 @@ const startSweeper = (shared: Shared): Stop => {
     clock,
     log,
   })
+  const garbage = createGarbageKeeper({
+    blobs: ports.blobs,
+    isReferenced: (blobIds) => ports.store.referencedBlobs(blobIds),
+    isLeader: () => ports.heartbeats.lease('garbage', shared.memberId, 30_000),
+    clock,
+    log,
+  })
   feeder.start()
   sweeper.start()
   foreign.start()
+  garbage.start()
   return async () => {
-    await Promise.all([feeder.close(), sweeper.close(), foreign.close()])
+    await Promise.all([feeder.close(), sweeper.close(), foreign.close(), garbage.close()])
   }
 }

@@ -100,6 +100,9 @@ export interface RecordStore {
   /** Ids of unsettled records pinned to a pipelineVersion that is not in `known`, oldest wakeAt first. */
   unknownVersions(known: readonly string[], limit: number): Promise<string[]>
 
+  /** Those of these blobs that a record names. */
+  referencedBlobs(ids: readonly string[]): Promise<Set<string>>
+
   list(filter: RecordFilter, page: { limit: number; token: string | null }): Promise<Page<RecordDocument>>
   charges(
     filter: { source?: string; pipeline?: string; from?: Date; to?: Date },

@@ -18,6 +18,7 @@ export const INDEX = {
   pipeline: 'list-pipeline',
   charges: 'charges',
   sourceCharges: 'charges-source',
+  blobs: 'blobs',
   unsent: (sink: string) => `unsent-${sink}`,
 } as const
 
@@ -43,6 +44,7 @@ const recordIndexes = (sinks: readonly string[]): IndexDescription[] => [
   { name: INDEX.pipeline, key: { pipeline: 1, ...NEWEST_FIRST } },
   { name: INDEX.charges, key: { chargedAt: -1 }, partialFilterExpression: CHARGED },
   { name: INDEX.sourceCharges, key: { source: 1, chargedAt: -1 }, partialFilterExpression: CHARGED },
+  { name: INDEX.blobs, key: { blobs: 1 }, partialFilterExpression: { blobs: { $exists: true } } },
   ...sinks.map((sink) => ({
     name: INDEX.unsent(sink),
     key: { [`unsent.${sink}`]: 1, _id: 1 } as const,

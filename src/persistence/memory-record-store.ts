@@ -50,6 +50,10 @@ export const createMemoryRecordStore = (options: MemoryRecordStoreOptions = {}):
     waitingSources: async (provider, limit, after) => waitingSourcesIn(records, provider, limit, after),
     waiting: async (provider, source, query) => waitingIn(records, provider, source, query),
     unknownVersions: async (known, limit) => unknownVersionsIn(records, known, limit),
+    referencedBlobs: async (ids) => {
+      const named = new Set([...records.values()].flatMap(({ blobs = [] }) => blobs))
+      return new Set(ids.filter((id) => named.has(id)))
+    },
     list: async (filter, page) => listIn(records, filter, page),
     charges: async (filter, page) => chargesIn(records, filter, page),
     counts: async () => countsIn(records),

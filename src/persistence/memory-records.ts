@@ -1,6 +1,7 @@
 /**
  * The writes of the memory twin, on documents in the stored form, so that twin and MongoDB refuse and change the same.
  */
+import { blobsOfSteps } from './blob-references.js'
 import { BSON } from 'mongodb'
 import type { InsertOutcome, RecordDocument, Save, SaveOutcome } from './contract.js'
 import { TOO_LARGE, refusedAs } from './failures.js'
@@ -67,6 +68,8 @@ const updated = (stored: StoredRecord, save: Save, encoded: EncodedSave, sinks: 
     history: [...stored.history, ...encoded.history],
     outbox: [...stored.outbox, ...encoded.outbox],
   })
+  const blobs = blobsOfSteps(save.steps)
+  if (blobs.length > 0) next.blobs = [...new Set([...(stored.blobs ?? []), ...blobs])]
   if (Object.keys(save.charges).length > 0) next.chargedAt = withChargeTimes(stored.chargedAt ?? [], save)
   return save.outbox.length > 0 ? withUnsent(next, sinks) : next
 }

@@ -10,7 +10,7 @@ import { isSharded } from './deployment.js'
 import { insertRecords } from './insert.js'
 import { loadRecords } from './load.js'
 import { findUnsent, markSent } from './outbox.js'
-import { countByStatus, findDue, findUnknownVersions, listRecords } from './queries.js'
+import { countByStatus, findDue, findReferencedBlobs, findUnknownVersions, listRecords } from './queries.js'
 import { reading } from './failures.js'
 import { saveRecords } from './save.js'
 import { storeIo } from './store-io.js'
@@ -34,6 +34,7 @@ export const createMongoRecordStore = (db: Db, options: MongoRecordStoreOptions 
       return findWaiting(io, provider, source, query, sharded)
     },
     unknownVersions: (known, limit) => findUnknownVersions(io, known, limit),
+    referencedBlobs: (ids) => findReferencedBlobs(io, ids),
     list: (filter, page) => listRecords(io, filter, page),
     charges: (filter, page) => listCharges(io, filter, page),
     counts: () => countByStatus(io),

@@ -139,3 +139,14 @@ export const findUnknownVersions = async (io: StoreIo, known: readonly string[],
     .slice(0, limit)
     .map(({ _id }) => _id)
 }
+
+export const findReferencedBlobs = async (io: StoreIo, ids: readonly string[]): Promise<Set<string>> => {
+  const found = await findRecords<{ blobs: string[] }>(
+    io,
+    'Looking for the records of blobs',
+    { blobs: { $in: [...ids], $exists: true } },
+    { projection: { blobs: 1, _id: 0 }, hint: INDEX.blobs },
+  )
+  const named = new Set(found.flatMap(({ blobs }) => blobs))
+  return new Set(ids.filter((id) => named.has(id)))
+}

@@ -1,4 +1,5 @@
 /** The one way a record changes: a compare-and-set on its version (S1), and what became of it (S2, S3). */
+import { blobsOfSteps } from './blob-references.js'
 import type { OutboxEntry, Save, SaveOutcome } from './contract.js'
 import { refusedAs } from './failures.js'
 import type { Refusal } from './failures.js'
@@ -65,7 +66,12 @@ export const updateOf = (save: Save, sinks: readonly string[]): RecordWrite => {
     $push: { history: { $each: encoded.history } },
   }
   const charges = Object.values(save.charges)
-  if (charges.length > 0) update['$addToSet'] = { chargedAt: { $each: charges.map(({ at }) => at) } }
+  const blobs = blobsOfSteps(save.steps)
+  if (charges.length + blobs.length > 0)
+    update['$addToSet'] = {
+      ...(charges.length > 0 && { chargedAt: { $each: charges.map(({ at }) => at) } }),
+      ...(blobs.length > 0 && { blobs: { $each: blobs } }),
+    }
   if (save.outbox.length > 0) {
     update['$push']!['outbox'] = { $each: encoded.outbox }
     const oldest = oldestAt(save.outbox)

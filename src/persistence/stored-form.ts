@@ -9,6 +9,7 @@
  * F3 Reading checks `_id`, version and status and trusts the rest, which only this code writes; the deep check is
  *    `faultsOf` in documents.ts.
  */
+import { blobsOf } from './blob-references.js'
 import type { OutboxEntry } from '../machines/record.js'
 import { RECORD_STATUSES } from '../machines/record.js'
 import type { HistoryEntry, MutableFields, RecordDocument } from './contract.js'
@@ -21,6 +22,8 @@ export type StoredRecord = Omit<RecordDocument, 'metadata' | 'snapshot' | 'histo
   snapshot: string
   history: StoredHistoryEntry[]
   outbox: StoredOutboxEntry[]
+  /** Blobs that this record names. Absent without any. */
+  blobs?: string[]
   /** When each charge was made. Absent without charges. */
   chargedAt?: Date[]
   /** Per sink, the time of the oldest fact that it has not got. Absent when it has all. */
@@ -66,6 +69,7 @@ const unsentBySink = (outbox: readonly OutboxEntry[], sinks: readonly string[]):
 /** Throws what `JSON.stringify` throws, when a part is no JSON. */
 export const encodeRecord = (doc: RecordDocument, sinks: readonly string[]): StoredRecord => {
   const charges = Object.values(doc.charges)
+  const blobs = blobsOf(doc)
   const unsent = unsentBySink(doc.outbox, sinks)
   return {
     ...doc,
@@ -73,6 +77,7 @@ export const encodeRecord = (doc: RecordDocument, sinks: readonly string[]): Sto
     snapshot: toJson(doc.snapshot),
     history: doc.history.map(encodeHistoryEntry),
     outbox: doc.outbox.map(encodeOutboxEntry),
+    ...(blobs.length > 0 && { blobs }),
     ...(charges.length > 0 && { chargedAt: charges.map(({ at }) => at) }),
     ...(unsent && { unsent }),
   }
@@ -91,7 +96,7 @@ const assertReadable = (stored: StoredRecord): void => {
 /** Throws `RecordUnreadable`. */
 export const decodeRecord = (stored: StoredRecord): RecordDocument => {
   assertReadable(stored)
-  const { chargedAt: _chargedAt, unsent: _unsent, ...rest } = stored
+  const { blobs: _blobs, chargedAt: _chargedAt, unsent: _unsent, ...rest } = stored
   try {
     return {
       ...rest,

@@ -141,6 +141,11 @@ describe('uses its index, in order and without a sort', () => {
     }
   })
 
+  it('referencedBlobs: by the blobs of records that have any', async () => {
+    const [used] = await profiled(() => store().referencedBlobs(['b1', 'b2']))
+    expect(used).toMatchObject({ indexes: [INDEX.blobs] })
+  })
+
   it('unknownVersions: one seek a version, then the records of the unknown ones', async () => {
     const used = await profiled(() => store().unknownVersions(['v0', 'v1'], 3))
     expect(used).toHaveLength(5)

@@ -1,7 +1,7 @@
 /** The reads that every record store must offer, each test on records of a pipeline and source of its own. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RecordDocument, RecordStore } from '../../src/persistence/contract.js'
-import { at, charge, fact, queued, record, save } from './record-store-documents.js'
+import { at, charge, fact, queued, record, save, stepWith } from './record-store-documents.js'
 import type { MadeStore } from './record-store-suite.js'
 
 const pages = async <T>(
@@ -245,6 +245,23 @@ const versionTests = (get: () => RecordStore): void => {
   })
 }
 
+const blobTests = (get: () => RecordStore): void => {
+  const blob = (name: string) => ({ blob: name, sha256: 'x', bytes: 100_000 })
+
+  it('tells which blobs records name: inputs, results and what was discarded, added with their saves', async () => {
+    const input = { mediaType: 'image/png', fileName: null, encoding: 'blob' as const, payload: blob('b-input') }
+    await get().insert([record('bl-1', { input }), record('bl-2')])
+    const asked = ['b-input', 'b-result', 'b-late', 'b-nobody']
+    expect(await get().referencedBlobs(asked)).toEqual(new Set(['b-input']))
+    const step = stepWith('x')
+    const result = { attempt: 1, at: at(2), payload: blob('b-result') }
+    const late = { attempt: 2, generation: 1, at: at(3), payload: blob('b-late'), reason: 'late' }
+    await get().save([save('bl-2', 1, { steps: { read: { ...step, result, discarded: [late] } } })])
+    expect(await get().referencedBlobs(asked)).toEqual(new Set(['b-input', 'b-result', 'b-late']))
+    expect((await get().load(['bl-2']))[0]).not.toHaveProperty('blobs')
+  })
+}
+
 const countTests = (get: () => RecordStore): void => {
   it('counts by status', async () => {
     const before = await get().counts()
@@ -261,6 +278,7 @@ const GROUPS: [string, (get: () => RecordStore) => void][] = [
   ['charges', chargeTests],
   ['outbox', outboxTests],
   ['unknownVersions', versionTests],
+  ['blobs', blobTests],
   ['counts', countTests],
 ]
 
