@@ -1,4 +1,4 @@
-/** The open family: measured once when extraction was finished, afterwards looked at to mend mistakes. */
+/** The first family: measured once when extraction was finished, afterwards looked at to mend mistakes. */
 import { american, dotted, iso, written, type Case } from './case.js'
 import type { Layout } from './layout.js'
 import type { Pen } from '../raster.js'
@@ -147,7 +147,7 @@ const typewriter = (pen: Pen, facts: Case): void => {
   )
 }
 
-export const OPEN: readonly Layout[] = [
+export const FIRST: readonly Layout[] = [
   { name: 'ruled table', face: 'Helvetica', draw: ruledTable },
   { name: 'letter', face: 'Times', draw: letter },
   { name: 'typewriter, two columns', face: 'Courier', draw: typewriter },
