@@ -9,7 +9,6 @@ import { forceSettle } from './machines/decide.js'
 import type { RecordDocument, RecordError } from './machines/record.js'
 import { isSettled } from './machines/record.js'
 import { createSlotPools } from './providers/slots.js'
-import type { Shared } from './endstate.js'
 import { createAlarms } from './worker/alarms.js'
 import { createCallRunner } from './worker/call-runner.js'
 import { createDirectHints, isAway } from './worker/direct-hints.js'
@@ -18,6 +17,34 @@ import { createForeignKeeper } from './worker/foreign.js'
 import { createGarbageKeeper } from './worker/garbage.js'
 import { createSweeper, shardsFor } from './worker/sweeper.js'
 import { createWorker } from './worker/worker.js'
+
+const ROLES = ['api', 'worker', 'sweeper'] as const
+export type Role = (typeof ROLES)[number]
+
+/** What the roles of one process share. */
+export type Shared = {
+  config: EndstateConfig
+  roles: readonly Role[]
+  nats: NatsConnection
+  prefix: string
+  carryOverAfterMs: number
+  pipelines: CompiledSet
+  ports: Ports
+  clock: Clock
+  ids: Ids
+  log: Logger
+  memberId: string
+  liveness: Liveness
+  closing: AbortSignal
+  records: RecordWriter
+  recent: RecentRecords
+  mailboxes: Mailboxes
+  loadView: LoadView
+  turns: TakeTurn
+  /** Called with each record that this process has saved. */
+  onSaved(listener: (after: RecordDocument) => void): void
+  waiters: SettledWaiters
+}
 
 const TIMERS_AT_ONCE_MAX = 128
 const TIMER_HINTS_MAX = 2_000
@@ -75,11 +102,13 @@ const settleByForce = async (
   error: RecordError,
   isOthers: (doc: RecordDocument) => boolean = () => false,
 ): Promise<void> => {
-  const { records, clock, ids, log } = shared
+  const { records, clock, ids, log, pipelines } = shared
   const doc = await records.load(id, { majority: true })
   if (!doc || doc.version !== version || isSettled(doc.status) || isOthers(doc)) return
   const decider = { at: clock.now(), by, writer: ids.writer(), facts: false }
-  const outcome = await records.save(forceSettle(doc, error, decider).save)
+  const outcome = await records.save(
+    forceSettle(doc, error, decider, pipelines.byVersion(doc.pipelineVersion)?.terms).save,
+  )
   log.error({ record: id, code: error.code, outcome: outcome.kind }, 'A record was settled by force.')
 }
 

@@ -4,6 +4,7 @@
  * A1 An attempt's outcome moves from open or uncertain to certain, never back, and is set once per attempt.
  * A4 An attempt that may have been executed has the upper bound of its provider's price as its spend.
  */
+import type { CompiledPipeline } from './compiled.js'
 import type { Draft } from './draft.js'
 import { editStep } from './draft.js'
 import type { Attempt, Outcome, RecordError, Spend } from './record.js'
@@ -11,8 +12,8 @@ import type { Attempt, Outcome, RecordError, Spend } from './record.js'
 export const findAttempt = (draft: Draft, step: string, n: number): Attempt | undefined =>
   editStep(draft, step).attempts.find((attempt) => attempt.n === n)
 
-const upperBound = (draft: Draft, provider: string): Spend | null => {
-  const max = draft.compiled.terms[provider]?.spendMax
+const upperBound = (terms: CompiledPipeline['terms'], provider: string): Spend | null => {
+  const max = terms[provider]?.spendMax
   return max ? { ...max, basis: 'upper-bound' } : null
 }
 
@@ -29,7 +30,8 @@ export const closeAttempt = (draft: Draft, step: string, n: number, closing: Clo
   attempt.endedAt = draft.decider.at
   attempt.error = closing.error && { ...closing.error, attempt: n }
   attempt.evidence = closing.evidence
-  attempt.spend = closing.spend ?? (closing.outcome === 'uncertain' ? upperBound(draft, attempt.provider) : null)
+  attempt.spend =
+    closing.spend ?? (closing.outcome === 'uncertain' ? upperBound(draft.compiled.terms, attempt.provider) : null)
 }
 
 export const uncertainBecause = (code: string, message: string): Closing => ({
@@ -58,3 +60,20 @@ export const markInDoubt = (draft: Draft, step: string, attempt: Attempt, repeat
   const asked = repeatsKey || isAnswered(editStep(draft, step).attempts, attempt)
   if (!(asked && terms.recovery === 'idempotent')) attempt.possibleDuplicate = true
 }
+
+/** Without a machine: an attempt that is open may have been executed. A4 where the provider is still known. */
+export const closeByForce = (
+  attempt: Attempt,
+  error: RecordError,
+  at: Date,
+  terms: CompiledPipeline['terms'],
+): Attempt =>
+  attempt.outcome === null
+    ? {
+        ...attempt,
+        outcome: 'uncertain',
+        endedAt: at,
+        error: { ...error, kind: 'unknown', attempt: attempt.n },
+        spend: upperBound(terms, attempt.provider),
+      }
+    : attempt

@@ -6,6 +6,7 @@
  */
 import { advance, contextOf, stateLabel } from './advance.js'
 import type { MachineAction } from './advance.js'
+import { closeByForce } from './attempts.js'
 import { budgetOf } from './budgets.js'
 import type { CompiledPipeline } from './compiled.js'
 import type { Decider, Draft, DraftSave } from './draft.js'
@@ -176,6 +177,8 @@ export const forceSettle = (
   base: RecordDocument,
   error: RecordError,
   decider: Decider,
+  /** Of the providers that are still known. */
+  terms: CompiledPipeline['terms'] = {},
 ): { save: DraftSave; next: RecordDocument } => {
   const version = base.version + 1
   const previous = (base.snapshot ?? {}) as { [name: string]: unknown }
@@ -191,7 +194,7 @@ export const forceSettle = (
   const steps: RecordDocument['steps'] = {}
   for (const [name, step] of Object.entries(base.steps))
     if (step.attempts.some(({ outcome }) => outcome === null))
-      steps[name] = { ...step, attempts: step.attempts.map((attempt) => closeByForce(attempt, error, decider.at)) }
+      steps[name] = { ...step, attempts: step.attempts.map((one) => closeByForce(one, error, decider.at, terms)) }
   const set = {
     status: 'investigation' as const,
     generation: base.generation,
@@ -227,13 +230,3 @@ export const forceSettle = (
     },
   }
 }
-
-const closeByForce = (attempt: RecordDocument['steps'][string]['attempts'][number], error: RecordError, at: Date) =>
-  attempt.outcome === null
-    ? {
-        ...attempt,
-        outcome: 'uncertain' as const,
-        endedAt: at,
-        error: { ...error, kind: 'unknown' as const, attempt: attempt.n },
-      }
-    : attempt

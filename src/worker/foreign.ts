@@ -4,7 +4,7 @@
  * sound, else settled by force. (design: PIPELINE_CHANGED)
  */
 import { carryOver } from '../machines/carry-over.js'
-import type { PipelineSet } from '../machines/compiled.js'
+import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
 import { forceSettle } from '../machines/decide.js'
 import type { Decider, DraftSave } from '../machines/draft.js'
 import type { RecordDocument } from '../machines/record.js'
@@ -79,8 +79,9 @@ export const createForeignKeeper = (deps: ForeignDeps): ForeignKeeper => {
     if (outcome !== 'refused') return outcome === 'saved'
     const why = 'impossible' in moved ? moved.impossible : `The storage refuses its state in version ${to!.version}.`
     const message = `Its pipeline version ${doc.pipelineVersion} is gone. ${why}`
+    const terms = Object.assign({}, ...deps.pipelines.all().map((one) => one.terms)) as CompiledPipeline['terms']
     const error = { code: 'pipeline-unknown', kind: 'not-executed', message } as const
-    return (await save(doc, forceSettle(doc, error, decider))) === 'saved'
+    return (await save(doc, forceSettle(doc, error, decider, terms))) === 'saved'
   }
 
   const lookOnce = async (): Promise<number> => {

@@ -149,7 +149,7 @@ const decide = async (
       return null
     }
     deps.log.error({ record: doc._id, error: nameOf(error) }, 'The machine cannot advance this record.')
-    return { ...forceSettle(doc, machineFailure(error), decider), calls: [], byForce: true }
+    return { ...forceSettle(doc, machineFailure(error), decider, compiled.terms), calls: [], byForce: true }
   }
 }
 
