@@ -38,11 +38,11 @@ import { createRecentRecords } from './worker/recent-records.js'
 import { createServerClock } from './worker/server-clock.js'
 import { createSettledWaiters } from './worker/settled-waiters.js'
 import { createTurns } from './worker/turn.js'
-import type { TakeTurn, Turn } from './worker/turn.js'
+import type { Turn } from './worker/turn.js'
 import { hintReady, startRoles } from './roles.js'
+import type { Role, Shared } from './roles.js'
 
-export const ROLES = ['api', 'worker', 'sweeper'] as const
-export type Role = (typeof ROLES)[number]
+const CARRY_OVER_AFTER_MS = 10 * 60_000
 
 export type EndstateOptions = {
   mongo: MongoClient
@@ -82,7 +82,7 @@ export type EndstateInstance = {
  */
 export const createEndstate = async (config: EndstateConfig, options: EndstateOptions): Promise<EndstateInstance> => {
   const pipelines = compileConfig(config)
-  const log = options.log ?? silent
+  const { prefix = 'endstate', log = silent } = options
   const db = options.mongo.db(options.database)
   await assertDeployment(db)
   await assertJetStream(options.nats)
@@ -94,7 +94,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     store: createMongoRecordStore(db, { sinks: [] }),
     blobs: createMongoBlobStore(db),
     heartbeats: createMongoHeartbeats(db),
-    bus: createNatsHintBus(options.nats, { log, ...(options.prefix !== undefined && { prefix: options.prefix }) }),
+    bus: createNatsHintBus(options.nats, { log, prefix }),
     providers: makeProviders(config, options),
   }
   const ports = options.decorate?.(plain) ?? plain
@@ -117,7 +117,10 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   const savedListeners = new Set<(after: RecordDocument) => void>()
   const base = {
     config,
-    options,
+    roles: options.roles,
+    nats: options.nats,
+    prefix,
+    carryOverAfterMs: options.carryOverAfterMs ?? CARRY_OVER_AFTER_MS,
     pipelines,
     ports,
     clock,
@@ -221,28 +224,6 @@ const docAfter = (turn: Turn): RecordDocument | null => {
   if (turn.kind === 'saved' || turn.kind === 'unchanged') return turn.doc
   if (turn.kind === 'missing') return null
   throw new StoreUnavailable(`The record could not be changed now (${turn.kind}); ask again.`)
-}
-
-/** What the roles of one process share. */
-export type Shared = {
-  config: EndstateConfig
-  options: EndstateOptions
-  pipelines: CompiledSet
-  ports: Ports
-  clock: ReturnType<typeof createServerClock>
-  ids: ReturnType<typeof createIds>
-  log: Logger
-  memberId: string
-  liveness: ReturnType<typeof createLiveness>
-  closing: AbortSignal
-  records: ReturnType<typeof createGroupCommit>
-  recent: ReturnType<typeof createRecentRecords>
-  mailboxes: ReturnType<typeof createMailboxes>
-  loadView: ReturnType<typeof createLoadView>
-  turns: TakeTurn
-  /** Called with each record that this process has saved. */
-  onSaved(listener: (after: RecordDocument) => void): void
-  waiters: ReturnType<typeof createSettledWaiters>
 }
 
 const slotsOf = (config: EndstateConfig) =>

@@ -1,25 +1,37 @@
 /**
- * What each role runs: `worker` takes hints and makes calls, `sweeper` feeds and sweeps, `api` takes submissions from
+ * What each role runs, and what the roles of a process share: `worker` takes hints and makes calls, `sweeper` feeds and sweeps, `api` takes submissions from
  * NATS beside HTTP. Any mix of roles may share a process; any number of processes may share a database.
  */
 import type { NatsConnection } from 'nats'
+import type { EndstateConfig } from './config/builder.js'
+import type { CompiledSet } from './config/pipelines.js'
+import type { RoleName } from './config/settings.js'
 import { createNatsIngest } from './ingest/nats.js'
 import type { Accept } from './ingest/contract.js'
 import { forceSettle } from './machines/decide.js'
 import type { RecordDocument, RecordError } from './machines/record.js'
 import { isSettled } from './machines/record.js'
+import type { RecordWriter } from './persistence/contract.js'
 import { createSlotPools } from './providers/slots.js'
+import type { Ports } from './simulation/ports.js'
 import { createAlarms } from './worker/alarms.js'
 import { createCallRunner } from './worker/call-runner.js'
+import type { Clock, Ids } from './worker/contract.js'
 import { createDirectHints, isAway } from './worker/direct-hints.js'
 import { createFeeder } from './worker/feeder.js'
 import { createForeignKeeper } from './worker/foreign.js'
 import { createGarbageKeeper } from './worker/garbage.js'
+import type { Liveness } from './worker/liveness.js'
+import type { LoadView } from './worker/load-view.js'
+import type { Logger } from './worker/logger.js'
+import type { Mailboxes } from './worker/mailbox.js'
+import type { RecentRecords } from './worker/recent-records.js'
+import type { SettledWaiters } from './worker/settled-waiters.js'
 import { createSweeper, shardsFor } from './worker/sweeper.js'
+import type { TakeTurn } from './worker/turn.js'
 import { createWorker } from './worker/worker.js'
 
-const ROLES = ['api', 'worker', 'sweeper'] as const
-export type Role = (typeof ROLES)[number]
+export type Role = RoleName
 
 /** What the roles of one process share. */
 export type Shared = {
@@ -49,28 +61,26 @@ export type Shared = {
 const TIMERS_AT_ONCE_MAX = 128
 const TIMER_HINTS_MAX = 2_000
 const DRAIN_MS = 25_000
-const CARRY_OVER_AFTER_MS = 10 * 60_000
 
 type Stop = () => Promise<void>
 
 /** Answers how to stop, in reverse order of the start. */
 export const startRoles = async (shared: Shared, accept: Accept): Promise<Stop> => {
-  const { roles } = shared.options
+  const { roles } = shared
   const stops: Stop[] = []
   if (roles.includes('worker')) stops.push(startWorker(shared))
   if (roles.includes('sweeper')) stops.push(startSweeper(shared))
-  if (roles.includes('api')) stops.push(await startIngest(shared, accept, shared.options.nats))
+  if (roles.includes('api')) stops.push(await startIngest(shared, accept))
   return async () => {
     for (const stop of stops.reverse()) await stop()
   }
 }
 
-const startIngest = async (shared: Shared, accept: Accept, nc: NatsConnection): Promise<Stop> => {
-  const { prefix } = shared.options
+const startIngest = async (shared: Shared, accept: Accept): Promise<Stop> => {
   const ingest = await createNatsIngest({
-    nc,
+    nc: shared.nats,
     accept,
-    prefix: prefix ?? 'endstate',
+    prefix: shared.prefix,
     sources: shared.config.sources,
     log: shared.log,
   })
@@ -229,7 +239,7 @@ const startSweeper = (shared: Shared): Stop => {
     ids,
     by,
     log,
-    afterMs: shared.options.carryOverAfterMs ?? CARRY_OVER_AFTER_MS,
+    afterMs: shared.carryOverAfterMs,
     saved: (before, after) => hintReady(shared, before, after),
   })
   const sweeper = createSweeper({
