@@ -129,18 +129,18 @@ async function askInTime(provider: Provider, request: CallRequest, options: Call
       retryable: true,
     }
   }
+  // One signal ends the adapter and the wait for it. It is aborted after an answer too, to end the wait; an adapter must
+  // bear that anyway, because its answer and the deadline may cross.
   const abort = new AbortController()
+  const end = () => abort.abort(ENDED)
   const answered = ask(provider, request, abort.signal)
+  signal?.addEventListener('abort', end, { once: true })
+  const inTime = await Promise.race([answered, clock.sleep(request.deadlineMs, abort.signal)])
+  signal?.removeEventListener('abort', end)
+  const stopped = abort.signal.aborted
+  end()
+  if (inTime !== undefined && !stopped) return inTime
 
-  const deadline = new AbortController()
-  const stop = () => deadline.abort(ENDED)
-  signal?.addEventListener('abort', stop, { once: true })
-  const inTime = await Promise.race([answered, clock.sleep(request.deadlineMs, deadline.signal)])
-  signal?.removeEventListener('abort', stop)
-  deadline.abort(ENDED)
-  if (inTime !== undefined) return inTime
-
-  abort.abort(ENDED)
   const grace = new AbortController()
   const late = await Promise.race([answered, clock.sleep(SETTLE_GRACE_MS, grace.signal)])
   grace.abort(ENDED)

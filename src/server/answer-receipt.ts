@@ -23,10 +23,10 @@ export async function answerReceipts(
   deps: ServerDeps,
   ctx: Context,
   receipts: readonly Receipt[],
-  options: { list: boolean; gone: AbortSignal },
+  options: { list: boolean; gone: () => AbortSignal },
 ): Promise<void> {
   const seconds = preferredWait(ctx.get('prefer'))
-  const records = seconds > 0 ? await waitForAll(deps, receipts, seconds * 1000, options.gone) : null
+  const records = seconds > 0 ? await waitForAll(deps, receipts, seconds * 1000, options.gone()) : null
   if (seconds > 0) ctx.set('preference-applied', `wait=${seconds}`)
   const [first] = receipts
   if (!options.list && first !== undefined) ctx.set('location', recordPath(first.id))

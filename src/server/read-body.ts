@@ -39,7 +39,7 @@ export function whenGone(
   res.on('close', () => {
     if (!res.writableFinished) controller.abort()
   })
-  if (req.destroyed && !req.complete) controller.abort()
+  if (req.socket.destroyed || (req.destroyed && !req.complete)) controller.abort()
   return controller.signal
 }
 

@@ -41,7 +41,7 @@ export function submitRoutes(deps: ServerDeps): Route[] {
       spec,
       async handle(ctx) {
         const identity = await deps.identify(ctx)
-        const gone = whenGone(ctx.req, ctx.res)
+        const gone = () => whenGone(ctx.req, ctx.res)
         const submission = await readSubmission(ctx, identity, gone)
         const receipt = await deps.accept(submission)
         await answerReceipts(deps, ctx, [receipt], { list: false, gone })
@@ -50,18 +50,19 @@ export function submitRoutes(deps: ServerDeps): Route[] {
   ]
 }
 
-async function readSubmission(ctx: RouteContext, identity: Identity, gone: AbortSignal): Promise<Submission> {
+/** `gone` is asked for only where it can save work: a signal costs as much as all else that is done for a small body. */
+async function readSubmission(ctx: RouteContext, identity: Identity, gone: () => AbortSignal): Promise<Submission> {
   const { pipeline } = ctx.querystring === '' ? {} : parsePart(submitQuery, ctx.query, 'query')
   const common = {
     source: identity.source,
     via: 'http',
     key: idempotencyKey(ctx),
     fileName: null,
-    signal: gone,
   }
   if (pipeline !== undefined) {
     const stream = { [Symbol.asyncIterator]: () => ctx.req.iterator({ destroyOnReturn: false }) }
-    return { ...common, pipeline, mediaType: ctx.get('content-type') || null, metadata: {}, content: { stream } }
+    const mediaType = ctx.get('content-type') || null
+    return { ...common, pipeline, mediaType, metadata: {}, content: { stream }, signal: gone() }
   }
   const contentType = ctx.get('content-type')
   if (!JSON_BODY.test(contentType)) {

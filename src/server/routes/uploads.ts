@@ -73,7 +73,7 @@ async function upload(deps: ServerDeps, ctx: RouteContext): Promise<void> {
   if (files === 0) {
     throw new Problem(400, 'invalid-request', 'The form has no file. Send one as `curl -F file=@scan.png` does.')
   }
-  await answerReceipts(deps, ctx, receipts, { list: files > 1, gone })
+  await answerReceipts(deps, ctx, receipts, { list: files > 1, gone: () => gone })
 }
 
 function setField(fields: Fields, name: string, value: string): void {
