@@ -31,6 +31,8 @@ type Consumer = { free(): number; onHint(delivery: Delivery): void; paused: bool
 type Delivered = { hint: Hint; dueAtMs: number }
 type Queue = {
   ready: Hint[]
+  /** On their way, or back after a nak with a delay: not acked yet either. */
+  delayed: number
   /** By delivery, in the order of their due times. */
   delivered: Map<symbol, Delivered>
   consumers: Consumer[]
@@ -68,6 +70,7 @@ export function createMemoryHintBus(options: MemoryHintBusOptions = {}): MemoryH
     if (known !== undefined) return known
     const made: Queue = {
       ready: [],
+      delayed: 0,
       delivered: new Map(),
       consumers: [],
       next: 0,
@@ -77,6 +80,8 @@ export function createMemoryHintBus(options: MemoryHintBusOptions = {}): MemoryH
     queues.set(key, made)
     return made
   }
+
+  const sizeOf = ({ ready, delayed, delivered }: Queue): number => ready.length + delayed + delivered.size
 
   function schedule(queue: Queue): void {
     if (queue.scheduled) return
@@ -127,8 +132,10 @@ export function createMemoryHintBus(options: MemoryHintBusOptions = {}): MemoryH
   }
 
   async function arrive(queue: Queue, hint: Hint, delayMs: number, born: number): Promise<void> {
+    queue.delayed += 1
     if (delayMs > 0) await clock.sleep(delayMs, closing.signal)
     if (closing.signal.aborted || born !== era) return
+    queue.delayed -= 1
     queue.ready.push(hint)
     schedule(queue)
   }
@@ -160,7 +167,7 @@ export function createMemoryHintBus(options: MemoryHintBusOptions = {}): MemoryH
       if (closing.signal.aborted) throw unavailable('the bus is closed')
       if (awayAtMs !== null) throw unavailable('the bus is away')
       const queue = queueOf(name)
-      if (queue.ready.length + queue.delivered.size >= depthMax) throw unavailable(`${depthMax} hints wait already`)
+      if (sizeOf(queue) >= depthMax) throw unavailable(`${depthMax} hints wait already`)
       const decided = fate(name, hint)
       if (decided === 'drop') return
       if (decided === 'duplicate') void arrive(queue, { ...hint }, 0, era)
@@ -195,8 +202,7 @@ export function createMemoryHintBus(options: MemoryHintBusOptions = {}): MemoryH
 
     async pending(name) {
       if (awayAtMs !== null) throw new BusUnavailable('The number of waiting hints is not known: the bus is away.')
-      const queue = queueOf(name)
-      return queue.ready.length + queue.delivered.size
+      return sizeOf(queueOf(name))
     },
 
     awaySinceMs: () => awayAtMs,
@@ -214,6 +220,7 @@ export function createMemoryHintBus(options: MemoryHintBusOptions = {}): MemoryH
       era += 1
       for (const queue of queues.values()) {
         queue.ready = []
+        queue.delayed = 0
         queue.delivered.clear()
       }
     },
