@@ -124,7 +124,7 @@ const settleByForce = async (
 
 const startWorker = (shared: Shared): Stop => {
   const by = `worker:${shared.memberId}`
-  const { ports, pipelines, clock, log, loadView } = shared
+  const { ports, pipelines, clock, log, loadView, liveness } = shared
   const slots = createSlotPools(ports.providers.values())
   const nothing = () => {}
   const alarms = createAlarms((doc) => {
@@ -148,6 +148,7 @@ const startWorker = (shared: Shared): Stop => {
     clock,
     log,
     nobodyWaits: (provider) => loadView.nobodyWaits(provider),
+    someoneKnows: (version) => liveness.members().some((member) => member.pipelines.includes(version)),
     taken: (provider) => loadView.taken(provider),
     settleByForce: (id, version, code, message) =>
       settleByForce(shared, by, id, version, { code, message, kind: 'unknown' }),
@@ -183,6 +184,7 @@ const startDirect = (
     publish: (queue, hint) => direct.publishTo(queue === 'timers' ? '' : queue.provider, hint),
     pending: async () => 0,
     window: free,
+    versions: () => shared.pipelines.all().map(({ version }) => version),
     holding: () => {},
     clock,
     log,
@@ -222,6 +224,7 @@ const startSweeper = (shared: Shared): Stop => {
     publish: (queue, hint) => ports.bus.publish(queue, hint),
     pending: (provider) => ports.bus.pending({ provider }),
     window: (provider) => loadView.window(provider),
+    versions: () => liveness.members().flatMap(({ pipelines }) => pipelines),
     holding: (waiting) => {
       loadView.hold(waiting)
       liveness.update({ waiting })

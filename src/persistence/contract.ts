@@ -91,11 +91,17 @@ export interface RecordStore {
   }): Promise<DueRecord[]>
   /** Sources with at least one record waiting for this provider, in name order, after `after`. */
   waitingSources(provider: string, limit: number, after?: string): Promise<string[]>
-  /** Records of one source that wait for this provider, oldest readyAt first, up to `readyBefore`. */
+  /** Records of one source and of these pipelineVersions that wait for this provider, oldest readyAt first, up to `readyBefore`. */
   waiting(
     provider: string,
     source: string,
-    query: { readyBefore: Date; after: { readyAt: Date; id: string } | null; limit: number },
+    query: {
+      readyBefore: Date
+      after: { readyAt: Date; id: string } | null
+      limit: number
+      /** Any when not given. */
+      versions?: readonly string[]
+    },
   ): Promise<WaitingRecord[]>
   /** Ids of unsettled records pinned to a pipelineVersion that is not in `known`, oldest wakeAt first. */
   unknownVersions(known: readonly string[], limit: number): Promise<string[]>

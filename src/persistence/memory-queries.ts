@@ -61,7 +61,7 @@ export const waitingIn = (
       .sort(comparePlaces)
       .slice(0, 1)
   return processing(records)
-    .filter((record) => record.source === source)
+    .filter((record) => record.source === source && (query.versions?.includes(record.pipelineVersion) ?? true))
     .flatMap(placesOf)
     .sort(comparePlaces)
     .slice(0, query.limit)

@@ -59,9 +59,15 @@ const rangesOf = ({ readyBefore, after }: WaitingQuery): Range[] => {
 const admits = (range: Range, readyAt: Date): boolean =>
   readyAt <= range.atMost && !(range.over && readyAt <= range.over) && !(range.atLeast && readyAt < range.atLeast)
 
-const whereOf = (provider: string, source: string, { atLeast, over, atMost, afterId }: Range): Where => ({
+const whereOf = (
+  provider: string,
+  source: string,
+  { atLeast, over, atMost, afterId }: Range,
+  { versions }: WaitingQuery,
+): Where => ({
   status: 'processing',
   source,
+  ...(versions && { pipelineVersion: { $in: versions } }),
   queue: {
     $elemMatch: { provider, readyAt: { ...(atLeast && { $gte: atLeast }), ...(over && { $gt: over }), $lte: atMost } },
   },
@@ -117,7 +123,7 @@ export const findWaiting = (
   readOn(
     query.limit,
     rangesOf(query).map((range) => async (limit) => {
-      const where = whereOf(provider, source, range)
+      const where = whereOf(provider, source, range, query)
       const rows = await (sharded ? readSorted(io, where, provider, range, limit) : readInIndexOrder(io, where, limit))
       return rows.map(toWaiting(provider, range))
     }),

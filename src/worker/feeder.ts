@@ -31,6 +31,8 @@ export type FeederDeps = {
   pending(provider: string): Promise<number>
   /** How many hints may be on their way. */
   window(provider: string): number
+  /** pipelineVersions that a worker alive can advance: records of others would fill the window and move nowhere (P8). */
+  versions(): readonly string[]
   /** Records are held back at these providers. */
   holding(providers: string[]): void
   clock: Clock
@@ -147,7 +149,12 @@ const choose = async (deps: FeederDeps, queue: Queue, budget: number): Promise<C
     served.map(async (source) => {
       // Hinted records are the oldest ones and still stand first in the queue.
       const limit = share + 1 + hintedUntil.size
-      const found = await store.waiting(provider, source, { readyBefore, after: null, limit: Math.min(limit, 5_000) })
+      const found = await store.waiting(provider, source, {
+        readyBefore,
+        after: null,
+        limit: Math.min(limit, 5_000),
+        versions: deps.versions(),
+      })
       return found.filter((record) => !hinted(record))
     }),
   )
@@ -156,7 +163,7 @@ const choose = async (deps: FeederDeps, queue: Queue, budget: number): Promise<C
     for (const waiting of queues) if (waiting[row] && records.length < budget) records.push(waiting[row]!)
   const taken = new Set(records.map(({ id }) => id))
   const more = sources.length > served.length || queues.some((waiting) => waiting.some(({ id }) => !taken.has(id)))
-  const lastServed = records.at(-1)?.source
-  if (lastServed !== undefined) turnOf.set(provider, lastServed)
+  // Sources that have nothing to give now don't keep the others from their turn.
+  turnOf.set(provider, records.at(-1)?.source ?? served.at(-1)!)
   return { records, more }
 }

@@ -31,6 +31,8 @@ export type WorkerDeps = {
   log: Logger
   /** May a step of this provider start here at once, or do others wait for it? */
   nobodyWaits(provider: string): boolean
+  /** A worker alive can advance records of this version. */
+  someoneKnows(pipelineVersion: string): boolean
   /** A hint of this provider's queue was taken here. */
   taken(provider: string): void
   /** A record whose turn the storage refuses for good. */
@@ -166,8 +168,8 @@ const takeSlotTurn = async (context: Context, provider: string, slot: Slot, deli
 /** W1 */
 const acknowledge = async (context: Context, turn: Turn, delivery: Delivery): Promise<void> => {
   if (turn.kind === 'unknown') return delivery.nak(1_000)
-  // Left to those who know its version; when nobody does, the sweeper carries it over.
-  if (turn.kind === 'foreign') return delivery.nak(5_000)
+  // Left to those who know its version; when nobody does, a hint that comes again and again would only fill the window.
+  if (turn.kind === 'foreign' && context.someoneKnows(turn.doc.pipelineVersion)) return delivery.nak(5_000)
   if (turn.kind === 'refused') await endRefused(context, turn)
   delivery.ack()
 }

@@ -95,6 +95,13 @@ const waitingTests = (get: () => RecordStore): void => {
     expect(await waiting({ after: { readyAt: at(11), id: '' } })).toEqual([])
   })
 
+  it('leaves out records of other pipelineVersions when it is asked to', async () => {
+    const ids = async (versions: string[]) => (await waiting({ versions })).map(({ id }) => id)
+    expect(await ids(['v1', 'v9'])).toEqual(['w-3', 'w-2', 'w-7'])
+    expect(await ids(['v9'])).toEqual([])
+    expect(await ids([])).toEqual([])
+  })
+
   it('forgets a record that waits no longer', async () => {
     await get().save([save('w-1', 1, { set: { queue: [] } })])
     expect(await get().waitingSources('ocr', 10)).toEqual(['s-a'])

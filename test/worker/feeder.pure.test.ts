@@ -22,7 +22,7 @@ const feederOf = (options: Options = {}) => {
   const store = createMemoryRecordStore()
   const onBus: Hint[] = []
   const held: string[][] = []
-  const state = { window: options.window ?? 4, away: false, loses: false }
+  const state = { window: options.window ?? 4, away: false, loses: false, versions: [one.version] }
   const feeder = createFeeder({
     providers: ['free'],
     store,
@@ -35,6 +35,7 @@ const feederOf = (options: Options = {}) => {
     },
     pending: async () => onBus.length,
     window: () => state.window,
+    versions: () => state.versions,
     holding: (providers) => void held.push(providers),
     clock,
     log: createLog().log,
@@ -108,6 +109,24 @@ describe('the feeder', () => {
     expect(await feeder.feedOnce('free')).toBe(0)
     await clock.passes(1)
     expect(await feeder.feedOnce('free')).toBe(1)
+  })
+
+  it('P8 passes over records that no worker alive can advance, and over sources that have only such', async () => {
+    const { clock, store, feeder, wait, ids, onBus, state } = feederOf({ window: 2 })
+    await store.insert(
+      ['a', 'b', 'c'].map((source) => record(one, { _id: `${source}-old`, source, pipelineVersion: 'v0' })),
+    )
+    await wait('c', 1)
+    await wait('d', 2)
+    await clock.passes(1_000)
+    await feeder.feedOnce('free')
+    await feeder.feedOnce('free')
+    expect(new Set(ids())).toEqual(new Set(['c000', 'd000']))
+    onBus.splice(0)
+    state.versions = ['v0']
+    await feeder.feedOnce('free')
+    await feeder.feedOnce('free')
+    expect(ids()).toEqual(expect.arrayContaining([expect.stringContaining('-old')]))
   })
 
   it('leaves a record that has just become ready to the hint at once', async () => {

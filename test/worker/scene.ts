@@ -102,6 +102,8 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
     saveUnknownLimitMs: options.saveUnknownLimitMs ?? 0,
   })
   const waiting = new Set<string>()
+  /** Versions of workers elsewhere. */
+  const known = new Set<string>()
   const forced: { record: string; version: number; code: string; message: string }[] = []
   const taken: string[] = []
   const told: RecordDocument[] = []
@@ -133,6 +135,7 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
     log,
     nobodyWaits: (provider) => !waiting.has(provider),
     taken: (provider) => void taken.push(provider),
+    someoneKnows: (version) => known.has(version),
     settleByForce: async (id, version, code, message) => void forced.push({ record: id, version, code, message }),
     timersAtOnceMax: options.timersAtOnceMax ?? 4,
   })
@@ -152,6 +155,7 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
     slots,
     liveness,
     waiting,
+    known,
     forced,
     taken,
     told,
