@@ -2,6 +2,7 @@
  * Puts the rooms together: one Endstate in this process, in the roles it is given, on clients that the caller owns.
  * Reads no environment, binds no port, installs no signal handler.
  */
+import { setMaxListeners } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { hostname } from 'node:os'
 import type { MongoClient } from 'mongodb'
@@ -89,6 +90,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   await ensureIndexes(db, { sinks: [] })
 
   const closing = new AbortController()
+  setMaxListeners(0, closing.signal) // One per save that is sent again, bounded by the calls that run.
   const clock = createServerClock()
   const plain: Ports = {
     store: createMongoRecordStore(db, { sinks: [] }),

@@ -2,6 +2,7 @@
  * Time in the hand of a test: nothing passes until `passes` says so, and then every sleeper wakes in its order, with
  * everything it leads to done before the next one.
  */
+import { setMaxListeners } from 'node:events'
 import type { ServerClock } from '../../src/worker/server-clock.js'
 import { noon } from '../machines/pipelines.js'
 
@@ -50,6 +51,7 @@ export const createHandClock = (start = noon): HandClock => {
         }
         const sleeper: Sleeper = { dueMs: atMs + Math.max(0, ms), wake }
         sleepers.add(sleeper)
+        if (signal) setMaxListeners(0, signal) // As many as sleep at once.
         signal?.addEventListener('abort', wake, { once: true })
       }),
     adjust: (serverNow) => void adjusted.push(serverNow.getTime() - now().getTime()),
