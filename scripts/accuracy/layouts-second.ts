@@ -71,9 +71,9 @@ const memo = (pen: Pen, facts: Case): void => {
   })
   const y = 100 + rows.length * 21 + 18
   pen.text(60, y, 'Indication:', { size, bold: true })
-  pen.text(130, y, facts.reason, { size })
+  pen.text(150, y, facts.reason, { size })
   pen.text(60, y + 22, 'Dx:', { size, bold: true })
-  pen.text(130, y + 22, `${facts.diagnosis} (${facts.codes.join(', ')})`, { size })
+  pen.text(150, y + 22, `${facts.diagnosis} (${facts.codes.join(', ')})`, { size })
   pen.text(60, y + 54, 'Meds:', { size, bold: true })
   facts.drugs.forEach(({ drug, dose, unit, every }, i) =>
     pen.text(75, y + 74 + i * 18, `- ${drug} ${dose} ${unit} PO ${every[0]}`, { size }),

@@ -55,8 +55,8 @@ const DAMAGES: { [name: string]: { dotsPerInch: number; apply: Damage } } = {
 }
 
 const { values } = parseArgs({ options: { family: { type: 'string' }, misses: { type: 'boolean', default: false } } })
-if (values.misses && values.family !== 'open')
-  throw new Error('--misses is for --family open: the other one is held out.')
+if (values.misses && (values.family ?? 'held-out') === 'held-out')
+  throw new Error('--misses needs --family first or second: the third is held out.')
 const families = values.family ? [values.family] : Object.keys(FAMILIES)
 
 const ocr = tesseract({ slots: 1 }).create('ocr', { secret: () => '' })

@@ -16,7 +16,10 @@ const NAME_WORDS_MAX = 4
 const UNITS =
   '(?:[x×*]?\\s?1[0Oo][^\\s/]{0,2}(?:9|12|6|3)\\s?/\\s?(?:[lLuµ]L?)|(?:g|mg|ug|µg|mcg|ng|pg|mmol|umol|µmol|pmol|nmol|mol|mEq|IU|mIU|uIU|µIU|kU|U|mU|K|k|M|fl)\\s?/\\s?(?:dL|dl|DL|L|l|mL|ml|uL|µL|ul|mm3|mol|g|mmol)|mL/min(?:/1[.,]73\\s?m[2²])?|ml/min|mm/hr?|mm/h|cells/[uµ]L|mmHg|fL|pg|%|sec(?:onds)?|s|ratio|UL|U|K/uL)'
 const NUMBER =
-  /^\s*(?:[:=]|of|was|is|at|level|result|value|→)?\s*(?:of|was|is|at)?\s*([<>≤≥]?\s?\d{1,6}(?:[.,]\d{1,3})?)(?![\d/:])(?!-\d)/i
+  /^\s*(?:[:=]|of|was|is|at|level|result|value|→)?\s*(?:of|was|is|at)?\s*([<>≤≥]?\s?\d{1,6}(?:[.,]\d{1,3})?)(?![\d.,/:]|\s?[-–—]\s?\d|\sto\s\d)/i
+/** Some tables give the range before the result. */
+const RANGE_FIRST =
+  /^\s*\(?(?:[<>≤≥]\s?\d{1,6}(?:[.,]\d{1,3})?|\d{1,6}(?:[.,]\d{1,3})?\s?[-–—]\s?\d{1,6}(?:[.,]\d{1,3})?)\)?\s+(?=\d)/
 const UNIT_AT = new RegExp(`^\\s*(${UNITS})(?![\\w])`)
 const UNIT_SOMEWHERE = new RegExp(`(?<![\\w.])(${UNITS})(?![\\w])`)
 const RANGE = /([<>≤≥]\s?\d{1,6}(?:[.,]\d{1,3})?)|(\d{1,6}(?:[.,]\d{1,3})?)\s?(?:-|–|—|to)\s?(\d{1,6}(?:[.,]\d{1,3})?)/i
@@ -67,16 +70,19 @@ function labFrom(all: Strip, name: readonly Token[], rest: readonly Token[]): Fo
   const after = strip(rest)
   // "(HbA1c)" and other remarks between the name and the number are skipped.
   const remark = /^\s*\([^)\d]*\)/.exec(after.text)?.[0].length ?? 0
-  const number = NUMBER.exec(after.text.slice(remark))
+  const rangeBefore = RANGE_FIRST.exec(after.text.slice(remark))?.[0] ?? ''
+  const lead = remark + rangeBefore.length
+  const number = NUMBER.exec(after.text.slice(lead))
   if (!number) return null
-  const numberEnd = remark + number[0].length
+  const numberEnd = lead + number[0].length
   const tail = after.text.slice(numberEnd)
   const unitHere = UNIT_AT.exec(tail)
   const unit = unitHere ?? UNIT_SOMEWHERE.exec(tail)
   const rangeFrom = unitHere ? unitHere[0].length : 0
-  const range = RANGE.exec(tail.slice(rangeFrom))
+  const rangeAfter = rangeBefore === '' ? RANGE.exec(tail.slice(rangeFrom)) : null
+  const range = rangeAfter ?? RANGE.exec(rangeBefore)
   const unitEnd = unit ? unit.index + unit[0].length : 0
-  const rangeEnd = range ? rangeFrom + range.index + range[0].length : 0
+  const rangeEnd = rangeAfter ? rangeFrom + rangeAfter.index + rangeAfter[0].length : 0
   const end = numberEnd + Math.max(unitEnd, rangeEnd)
   const value: LabValue = {
     name: nameOf(name),

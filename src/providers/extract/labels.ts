@@ -37,7 +37,7 @@ const PHRASES: Record<LabelName, string> = {
   patientId:
     'mrn|patient id|patient no|patient number|medical record number|medical record no|medical record|record no|record number|hospital number|hospital no|hospital id|nhs number|nhs no|chart number|chart no|chart|file no|file number|case number|case no|patient identifier|id|id no|id number|ur number|unit number|unit no|health record number|pid|mr no|patient ref|patient reference|health number|identifier|medical record mrn|patient id mrn|med rec no|registration no|registration number',
   phone:
-    'phone|telephone|tel|phone number|phone no|telephone number|telephone no|mobile|cell|contact number|contact no|contact phone|contact tel|contact|patient phone|home phone|cell phone|mobile phone|daytime phone|patient telephone|tel no|mobile no|mobile number|ph|best contact|call',
+    'phone|telephone|tel|phone number|phone no|telephone number|telephone no|mobile|cell|contact number|contact no|contact phone|contact tel|contact|patient phone|home phone|cell phone|mobile phone|daytime phone|patient telephone|tel no|mobile no|mobile number|ph|best contact|call|call back|callback|call back number|callback number',
   referringPhysician:
     'referring physician|referring provider|referring doctor|referring clinician|referring practitioner|referring gp|referring md|referred by|referrer|referrer name|name of referrer|requesting physician|requesting doctor|requesting provider|requesting clinician|requested by|ordering physician|ordering provider|primary care physician|primary care provider|pcp|family doctor|family physician|general practitioner|gp|gp name|from|physician|provider|doctor|signed by|signed|sent by|name of referring physician|name of referring doctor|attending physician',
   referralDate:
@@ -99,8 +99,10 @@ const normal = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]/g
 /** Labels in a run of words (a segment), left to right, never overlapping. `from` and `to` count words. */
 export function labelsIn(tokens: readonly Token[]): Label[] {
   const found: Label[] = []
-  for (let at = 0; at < tokens.length;) {
-    const label = labelAt(tokens, at)
+  // "4. Medications", "B) Referrer": numbering is not part of the label.
+  const start = tokens.length > 1 && /^(?:\d{1,2}|[A-Z])[.):]?$|^[-•*#>+]+$/.test(tokens[0]!.text) ? 1 : 0
+  for (let at = start; at < tokens.length;) {
+    const label = labelAt(tokens, at, at === start)
     if (label === null) at++
     else {
       found.push(label)
@@ -110,7 +112,7 @@ export function labelsIn(tokens: readonly Token[]): Label[] {
   return found
 }
 
-function labelAt(tokens: readonly Token[], at: number): Label | null {
+function labelAt(tokens: readonly Token[], at: number, isFirst: boolean): Label | null {
   for (let words = Math.min(WORDS_MAX, tokens.length - at); words > 0; words--) {
     const part = tokens.slice(at, at + words)
     // A colon inside ends the label there.
@@ -122,7 +124,7 @@ function labelAt(tokens: readonly Token[], at: number): Label | null {
     const next = tokens[to]
     const marked = /[:;]\W*$/.test(part.at(-1)!.text) || (next !== undefined && /^[:;=]+$/.test(next.text))
     if (marked) return { ...found, strength: 'marked' }
-    if (at === 0 && (to === tokens.length || startsCell(tokens, to))) {
+    if (isFirst && (to === tokens.length || startsCell(tokens, to))) {
       return { ...found, strength: 'bare' }
     }
     if (IN_PROSE.has(phrase.name) && !PROSE_WORDS_NOT.has(phrase.key)) {

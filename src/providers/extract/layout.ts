@@ -22,7 +22,7 @@ export type Token = {
 export type Row = { page: number; y: number; h: number; tokens: Token[] }
 
 export function rowsOf(page: ReadPage): Row[] {
-  const tokens = page.words.map((word) => straighten(word, page))
+  const tokens = page.words.flatMap(parts).map((word) => straighten(word, page))
   const heights = tokens.map((token) => token.h).sort((a, b) => a - b)
   const usual = heights[Math.floor(heights.length / 2)] ?? 1
   tokens.sort((a, b) => a.y - b.y)
@@ -39,6 +39,21 @@ export function rowsOf(page: ReadPage): Row[] {
   }
   for (const row of rows) row.tokens.sort((a, b) => a.x0 - b.x0)
   return rows
+}
+
+/** "Indication:Fever" are two words that stand too close; leader dots ("Name ....Ada") are none at all. */
+function parts(word: Word): Word[] {
+  const text = word.text
+    .replace(/^[a-z]{0,2}[.·…_]{3,}[.a-z]{0,2}(?=[\p{Lu}\d+(])/u, '')
+    .replace(/(?<=\p{L})[.·…_]{3,}$/u, ':')
+  const at = /^\p{L}[\p{L}\d.#-]*:(?=[\p{L}\d(+])/u.exec(text)?.[0].length ?? 0
+  if (at === 0) return [{ ...word, text }]
+  const { x0, x1 } = word.box
+  const x = x0 + ((x1 - x0) * at) / text.length
+  return [
+    { ...word, text: text.slice(0, at), box: { ...word.box, x1: x } },
+    { ...word, text: text.slice(at), box: { ...word.box, x0: x } },
+  ]
 }
 
 function straighten({ text, confidence, box }: Word, page: ReadPage): Token {

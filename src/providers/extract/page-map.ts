@@ -28,7 +28,8 @@ function labelsOfRow(row: Row, index: number): PlacedLabel[] {
       from: label.from + offset,
       to: label.to + offset,
       row: index,
-      x0: segment[label.from]!.x0,
+      // Numbering before the label belongs to its column.
+      x0: segment[label.from === 1 ? 0 : label.from]!.x0,
       x1: segment[label.to - 1]!.x1,
     }))
     offset += segment.length
@@ -80,11 +81,11 @@ export function columnRows(map: PageMap, label: PlacedLabel, from: number): Colu
 /** A value over several lines: the words beside or below, and the lines that follow closely in the same column. */
 export function paragraph(map: PageMap, label: PlacedLabel, linesMax: number): Token[] {
   const first = beside(map, label)
-  const lines = columnRows(
-    map,
-    first.length > 0 ? { ...label, x0: Math.min(label.x0, first[0]!.x0) } : label,
-    label.row + 1,
-  )
+  const row = map.rows[label.row]!
+  // "… with the following problem:" ends its line; what follows begins at the left again.
+  const endsRow = first.length === 0 && label.from > 2 && label.to >= row.tokens.length - 1
+  const x0 = endsRow ? row.tokens[0]!.x0 : Math.min(label.x0, first[0]?.x0 ?? Infinity)
+  const lines = columnRows(map, { ...label, x0 }, label.row + 1)
   const value = [...first]
   let lastY = map.rows[label.row]!.y
   let taken = first.length > 0 ? 1 : 0
@@ -98,13 +99,16 @@ export function paragraph(map: PageMap, label: PlacedLabel, linesMax: number): T
   return value
 }
 
-export const startsWithLabel = (map: PageMap, line: ColumnRow): boolean =>
-  map.labels.some(
+export const startsWithLabel = (map: PageMap, line: ColumnRow): boolean => {
+  const first = map.rows[line.index]!.tokens.indexOf(line.tokens[0]!)
+  // The second word, where numbering stands before the label.
+  return map.labels.some(
     (label) =>
       label.row === line.index &&
       label.strength !== 'prose' &&
-      map.rows[line.index]!.tokens[label.from] === line.tokens[0],
+      (label.from === first || (label.from === first + 1 && line.tokens.length > 1)),
   )
+}
 
 const nextInRow = (map: PageMap, label: PlacedLabel): PlacedLabel | undefined =>
   map.labels.find((other) => other.row === label.row && other.from >= label.to)

@@ -62,13 +62,15 @@ const URGENCIES: readonly [RegExp, string][] = [
   [/\b(?:routine|normal|standard|elective|low|regular)\b/i, 'routine'],
 ]
 
+const TICKED = /(?:\[\s?[xX✓✔]\s?\]|\([xX]\)|☒|☑|(?:^|\s)[xX]\s)\s*([A-Za-z-]+)/
+
 /** On a form with boxes to tick the ticked one counts: "[x] Urgent [ ] Routine". */
 const readUrgency: Reader = (tokens) => {
   const text = strip(tokens)
-  const ticked = /(?:\[\s?[xX✓✔]\s?\]|\([xX]\)|☒|☑|(?:^|\s)[xX]\s)\s*([A-Za-z-]+)/.exec(text.text)
+  const ticked = TICKED.exec(text.text)
   const read = ticked?.[1] ?? text.text
   const found = URGENCIES.find(([pattern]) => pattern.test(read))
-  if (!found || text.text.length > 60) return null
+  if (!found || (!ticked && text.text.length > 60)) return null
   const at = ticked ? ticked.index + ticked[0].length - read.length : (found[0].exec(text.text)?.index ?? 0)
   const length = ticked ? read.length : (found[0].exec(text.text)?.[0].length ?? read.length)
   return reading(found[1], within(text, at, at + length))
@@ -79,7 +81,7 @@ const readProse: Reader = (tokens) => {
   const text = textOf(tokens)
   const value = text
     .replace(/\s*[([{][^()[\]]*\d[^()[\]]*[)\]}]\.?\s*$/, (end) => (/[A-Z1|0]\d\d/.test(end) ? '' : end))
-    .replace(/[\s,;:]+$/, '')
+    .replace(/[\s,;:.]+$/, '')
   return /\p{L}{3}/u.test(value) ? reading(value, tokens) : null
 }
 
@@ -143,7 +145,8 @@ export function textFieldsOf(map: PageMap, order: DayOrder): Found[] {
     }
     const read = READERS[name as TextFieldName]
     if (!read || (name === 'phone' && isOthersPhone(map, label))) continue
-    for (const tokens of candidates(map, label)) {
+    const ticks = name === 'urgency' ? ticksBeside(map, label) : []
+    for (const tokens of [...ticks, ...candidates(map, label)]) {
       const value = read(tokens, order)
       if (!value) continue
       found.push({ name: name as TextFieldName, ...value, tokens: [...value.tokens], rank, trust: 1 })
@@ -151,6 +154,12 @@ export function textFieldsOf(map: PageMap, order: DayOrder): Found[] {
     }
   }
   return [...found, ...splitNames(map)]
+}
+
+/** Boxes to tick stand far apart: the whole rest of the row counts. */
+function ticksBeside(map: PageMap, label: PlacedLabel): Token[][] {
+  const rest = map.rows[label.row]!.tokens.slice(label.to)
+  return TICKED.test(textOf(rest)) ? [rest] : []
 }
 
 /** A letterhead's or the doctor's number is not the patient's. */
