@@ -67,7 +67,7 @@ const inDeployment = async (check: (deployment: Deployment) => Promise<void>) =>
 }
 
 /** Where the worker dies, the state it leaves, and how often the provider may have been asked. */
-const deaths: { what: string; stop: Stop; outcomes: string[]; posts: number; rule?: ProviderRule }[] = [
+const deaths: { what: string; stop: Stop; outcomes: string[]; posts: number | number[]; rule?: ProviderRule }[] = [
   { what: 'with a hint in hand (ready)', stop: { point: 'store.load.before' }, outcomes: ['succeeded'], posts: 1 },
   {
     what: 'before the intent is saved (ready)',
@@ -84,8 +84,10 @@ const deaths: { what: string; stop: Stop; outcomes: string[]; posts: number; rul
   {
     what: 'after the save, before the ack (calling)',
     stop: { point: 'bus.ack.before' },
+    // The ack holds nobody up: the call may be on its way when the worker dies.
+    rule: { mode: 'delay', ms: 1_500, times: 1 },
     outcomes: ['uncertain', 'succeeded'],
-    posts: 1,
+    posts: [1, 2],
   },
   {
     what: 'before the call (calling)',
@@ -139,7 +141,7 @@ describe('SIGKILL of the worker in a one-step record: one charge, one result', (
       expect(outcomesOf(record, 'a')).toEqual(outcomes)
       // An uncertain call is repeated under its own key; a refused one has not used its key up.
       expect(keysOf(record, 'a').length).toBe(1)
-      expect((await provider.counts({ match: record.id })).posts).toBe(posts)
+      expect([posts].flat()).toContain((await provider.counts({ match: record.id })).posts)
     }),
   )
 })

@@ -52,14 +52,18 @@ const holdAt = async (stop: Stop, pipeline: string, check: (scene: Scene) => Pro
   }
 }
 
-const until = async ({ deployment, api, id }: Scene, what: string, holds: (record: RecordJson) => boolean) => {
+const until = async ({ deployment, api, held, id }: Scene, what: string, holds: (record: RecordJson) => boolean) => {
   let record = await deployment.read(api, id)
   await waitFor(
     async () => {
       record = await deployment.read(api, id)
       return holds(record)
     },
-    { timeoutMs: 30_000, what: () => `${what}; the record is ${JSON.stringify(record)}` },
+    {
+      timeoutMs: 30_000,
+      what: () =>
+        `${what}; the record is ${JSON.stringify(record)}; the held worker says ${held.errorLines.slice(-20).join('\n')}`,
+    },
   )
   return record
 }
