@@ -150,6 +150,7 @@ const startWorker = (shared: Shared): Stop => {
     nobodyWaits: (provider) => loadView.nobodyWaits(provider),
     someoneKnows: (version) => liveness.members().some((member) => member.pipelines.includes(version)),
     taken: (provider) => loadView.taken(provider),
+    acked: (provider) => loadView.acked(provider),
     settleByForce: (id, version, code, message) =>
       settleByForce(shared, by, id, version, { code, message, kind: 'unknown' }),
     timersAtOnceMax: TIMERS_AT_ONCE_MAX,
@@ -263,6 +264,7 @@ const startSweeper = (shared: Shared): Stop => {
     clock,
     log,
   })
+  loadView.onRefused((provider) => feeder.wake(provider))
   feeder.start()
   sweeper.start()
   foreign.start()

@@ -5,6 +5,8 @@
  *
  * F1 Every record that waits is hinted sooner or later, also when its first hint was lost (P9): after HINT_LASTS_MS
  *    it is hinted again, and at once when the bus has no hint left that could be its own.
+ * F2 Slots don't run dry between two looks. Whoever was refused a hint here wakes the feeder; and when it holds nobody
+ *    back any more, it keeps looking often until every process has heard so and hints at once again.
  */
 import type { Heartbeats, RecordStore, WaitingRecord } from '../persistence/contract.js'
 import type { Clock, Hint, HintBus } from './contract.js'
@@ -13,11 +15,18 @@ import type { Logger } from './logger.js'
 export const FEED_MS = 200
 /** Pause while records are held back: nobody but the feeder hints them then. */
 const FEED_HOLDING_MS = 10
+/** How long other processes may go on as if records were held back: a heartbeat of theirs and one of this process. */
+const RELEASE_MS = 2_500
+const FEED_RELEASED_MS = 20
 /** A record that became ready less than this ago may still be on its way by a hint at once. */
 const GRACE_MS = 150
+/** The same while others may not hint at once. */
+const GRACE_RELEASED_MS = 50
 const HINT_LASTS_MS = 20_000
 /** With nothing left on the bus, a hint older than this was lost. */
 const HINT_LOST_MS = 1_000
+/** A reason of our own: the default one is an exception with a stack. */
+const WOKEN = 'woken'
 const LEASE_MS = 4_000
 const SOURCES_MAX = 1_000
 
@@ -39,7 +48,13 @@ export type FeederDeps = {
   log: Logger
 }
 
-export type Feeder = { start(): void; close(): Promise<void>; feedOnce(provider: string): Promise<number> }
+export type Feeder = {
+  start(): void
+  close(): Promise<void>
+  feedOnce(provider: string): Promise<number>
+  /** A record was refused a hint at once here: it waits. */
+  wake(provider: string): void
+}
 
 export const createFeeder = (deps: FeederDeps): Feeder => {
   const { clock, log } = deps
@@ -48,11 +63,25 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
   const hinted = new Map(deps.providers.map((provider) => [provider, new Map<string, number>()]))
   const turnOf = new Map<string, string>()
   const holding = new Set<string>()
+  /** Until when (monotonic ms) others may not know that nobody is held back any more. */
+  const releasedUntilMs = new Map<string, number>()
+  const wakers = new Map<string, () => void>()
+  const woken = new Set<string>()
   const ledSinceMs = new Map<string, number>()
   let loops: Promise<void>[] = []
 
+  /** Oldest first: each hint lasts as long as the others. */
   const forget = (provider: string, before: number) => {
-    for (const [id, until] of hinted.get(provider)!) if (until <= before) hinted.get(provider)!.delete(id)
+    for (const [id, until] of hinted.get(provider)!) {
+      if (until > before) return
+      hinted.get(provider)!.delete(id)
+    }
+  }
+  const isReleased = (provider: string) => clock.monotonicMs() < (releasedUntilMs.get(provider) ?? -Infinity)
+  const graceMs = (provider: string) => {
+    if (holding.has(provider)) return 0
+    if (woken.has(provider)) return FEED_HOLDING_MS
+    return isReleased(provider) ? GRACE_RELEASED_MS : GRACE_MS
   }
 
   const feedOnce = async (provider: string): Promise<number> => {
@@ -60,13 +89,15 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
     if (pending === 0) forget(provider, clock.monotonicMs() + HINT_LASTS_MS - HINT_LOST_MS)
     const budget = deps.window(provider) - pending
     const hintedUntil = hinted.get(provider)!
-    const queue: Queue = { provider, hintedUntil, turnOf, graceMs: holding.has(provider) ? 0 : GRACE_MS }
+    const queue: Queue = { provider, hintedUntil, turnOf, graceMs: graceMs(provider) }
     const chosen = budget > 0 ? await choose(deps, queue, budget) : { records: [], more: true }
+    woken.delete(provider)
     const published = await Promise.all(chosen.records.map((record) => publish(provider, record)))
     const held = budget > 0 ? chosen.more : await someoneWaits(deps, queue)
     if (held !== holding.has(provider)) {
       if (held) holding.add(provider)
       else holding.delete(provider)
+      if (!held) releasedUntilMs.set(provider, clock.monotonicMs() + RELEASE_MS)
       deps.holding([...holding])
     }
     return published.filter(Boolean).length
@@ -76,6 +107,7 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
     const hint: Hint = { type: version === 1 ? 'RECORD_ACCEPTED' : 'STEP_READY', record: id, version }
     try {
       await deps.publish({ provider }, hint)
+      hinted.get(provider)!.delete(id) // Last again in its order.
       hinted.get(provider)!.set(id, clock.monotonicMs() + HINT_LASTS_MS)
       return true
     } catch {
@@ -93,6 +125,22 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
     return leads
   }
 
+  const pauseMs = (provider: string) => {
+    if (holding.has(provider) || woken.has(provider)) return FEED_HOLDING_MS
+    return isReleased(provider) ? FEED_RELEASED_MS : FEED_MS
+  }
+  /** Ends early when the feeder is woken; then what waits still has to wait for a moment, to be told from what was hinted. */
+  const rest = async (provider: string) => {
+    const nap = new AbortController()
+    const end = () => nap.abort(WOKEN)
+    closing.signal.addEventListener('abort', end)
+    if (!holding.has(provider)) wakers.set(provider, end)
+    if (!closing.signal.aborted) await clock.sleep(pauseMs(provider), nap.signal)
+    wakers.delete(provider)
+    closing.signal.removeEventListener('abort', end)
+    if (woken.has(provider)) await clock.sleep(FEED_HOLDING_MS, closing.signal)
+  }
+
   const run = async (provider: string) => {
     while (!closing.signal.aborted) {
       try {
@@ -101,12 +149,19 @@ export const createFeeder = (deps: FeederDeps): Feeder => {
         log.warn({ provider, error: String(error) }, 'The feeder could not look at the queue.')
       }
       forget(provider, clock.monotonicMs())
-      await clock.sleep(holding.has(provider) ? FEED_HOLDING_MS : FEED_MS, closing.signal)
+      await rest(provider)
     }
   }
 
   return {
     feedOnce,
+    wake(provider) {
+      const wake = wakers.get(provider)
+      // Only its leader looks at the queue; others would wake for nothing.
+      if (!wake || !ledSinceMs.has(provider)) return
+      woken.add(provider)
+      wake()
+    },
     start() {
       loops = deps.providers.map(run)
     },

@@ -3,6 +3,8 @@
  *
  * V1 A hint at once is given only while fewer than about twice the deployment's slots are hinted and the feeder holds
  *    nobody back (P12). Being wrong is harmless: the feeder finds whoever was not hinted.
+ * V2 A hint that was taken and whose turn is being saved holds a slot: it is no longer on its way, though the bus counts
+ *    it until it is acked. Otherwise each look would find the window full while slots stay empty.
  */
 import type { Member } from '../persistence/contract.js'
 import type { Clock, HintBus } from './contract.js'
@@ -20,6 +22,10 @@ export type LoadView = {
   hinted(provider: string): void
   /** This process has taken one. */
   taken(provider: string): void
+  /** This process has acked one that it took. */
+  acked(provider: string): void
+  /** Told of each hint that may not be given because too many are on their way. */
+  onRefused(listener: (provider: string) => void): void
   /** This process, as the feeder, holds records back at these providers. */
   hold(providers: readonly string[]): void
   /** Hints that may be on their way at once. */
@@ -40,9 +46,12 @@ export const createLoadView = (deps: {
   const pending = new Map<string, number>()
   /** Published less taken by this process since the last look. */
   const since = new Map<string, number>()
+  /** Taken by this process and not yet acked. */
+  const starting = new Map<string, number>()
   const lookedAtMs = new Map<string, number>()
   const looking = new Set<string>()
   let held: ReadonlySet<string> = new Set()
+  let refused: (provider: string) => void = () => {}
   const closing = new AbortController()
   let loop: Promise<void> = Promise.resolve()
 
@@ -53,7 +62,8 @@ export const createLoadView = (deps: {
   const nobodyWaits = (provider: string) =>
     !held.has(provider) && !members().some(({ id, waiting }) => id !== self && waiting.includes(provider))
 
-  const add = (provider: string, count: number) => since.set(provider, (since.get(provider) ?? 0) + count)
+  const add = (counts: Map<string, number>, provider: string, count: number) =>
+    counts.set(provider, (counts.get(provider) ?? 0) + count)
 
   const look = async (provider: string) => {
     if (looking.has(provider)) return
@@ -63,8 +73,8 @@ export const createLoadView = (deps: {
     const count = await bus.pending({ provider }).catch(() => null)
     looking.delete(provider)
     if (count === null) return
-    pending.set(provider, count)
-    add(provider, -before)
+    pending.set(provider, count - (starting.get(provider) ?? 0)) // V2
+    add(since, provider, -before)
   }
 
   const lookAgain = (provider: string) => {
@@ -83,13 +93,21 @@ export const createLoadView = (deps: {
     window,
     mayHint(provider) {
       if (!nobodyWaits(provider)) return false
-      const underWay = Math.max(0, (pending.get(provider) ?? 0) + (since.get(provider) ?? 0))
+      const underWay = (pending.get(provider) ?? 0) + (since.get(provider) ?? 0)
       if (underWay < window(provider)) return true
       lookAgain(provider)
+      refused(provider)
       return false
     },
-    hinted: (provider) => add(provider, 1),
-    taken: (provider) => add(provider, -1),
+    hinted: (provider) => add(since, provider, 1),
+    taken(provider) {
+      add(since, provider, -1)
+      add(starting, provider, 1)
+    },
+    acked: (provider) => add(starting, provider, -1),
+    onRefused(listener) {
+      refused = listener
+    },
     hold(providers) {
       held = new Set(providers)
     },

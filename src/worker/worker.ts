@@ -35,6 +35,8 @@ export type WorkerDeps = {
   someoneKnows(pipelineVersion: string): boolean
   /** A hint of this provider's queue was taken here. */
   taken(provider: string): void
+  /** One that was taken here is acked or given back. */
+  acked?(provider: string): void
   /** A record whose turn the storage refuses for good. */
   settleByForce(record: string, version: number, code: string, message: string): Promise<void>
   timersAtOnceMax: number
@@ -84,8 +86,10 @@ export const createWorker = (deps: WorkerDeps): Worker => {
   const onProviderHint = (provider: string, delivery: Delivery) => {
     deps.taken(provider)
     const slot = deps.slots.get(provider)?.acquire()
-    if (!slot) delivery.nak(100)
-    else track(takeSlotTurn(context, provider, slot, delivery), 'A hint')
+    if (!slot) {
+      deps.acked?.(provider)
+      delivery.nak(100)
+    } else track(takeSlotTurn(context, provider, slot, delivery), 'A hint')
   }
 
   const consume = (queue: QueueName, free: () => number, onHint: (delivery: Delivery) => void) => {
@@ -156,6 +160,7 @@ const takeSlotTurn = async (context: Context, provider: string, slot: Slot, deli
       if (intent) await apply(context, draft, intent)
     })
     await acknowledge(context, turn, delivery)
+    context.acked?.(provider)
     if (turn.kind !== 'saved') return
     const call = turn.calls.find((each) => each.provider === provider)
     if (call) follow = () => runAndFollow(context, turn, call, slot)
