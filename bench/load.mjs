@@ -85,8 +85,8 @@ async function receiptLoad(service, { pipeline, inFlight, running }) {
 
 const DRAIN_MS = 20_000
 
-/** Runs a closed loop; `mark` is called at the beginning and the end of what counts. Answers how many settled between. */
-export async function closedLoop(service, { pipeline, inFlight, warmUpMs, measureMs, wait = false, mark }) {
+/** Answers how many have settled so far, and `stop`, which waits for what is in flight. */
+async function startLoop(service, { pipeline, inFlight, wait = false }) {
   let on = true
   const options = { pipeline, inFlight, running: () => on, headers: wait ? 'Prefer: wait=30\r\n' : '' }
   const start = service.synchronous || wait ? synchronousLoad : receiptLoad
@@ -95,20 +95,38 @@ export async function closedLoop(service, { pipeline, inFlight, warmUpMs, measur
     throw new Error('The load ended by itself.')
   })
   failed.catch(() => {})
-  await Promise.race([sleep(warmUpMs), failed])
+  return {
+    settled: () => progress.settled,
+    passes: (ms) => Promise.race([sleep(ms), failed]),
+    async stop() {
+      on = false
+      const late = sleep(DRAIN_MS, undefined, { ref: false }).then(() => {
+        throw new Error(`Records in flight did not settle within ${DRAIN_MS} ms.`)
+      })
+      await Promise.race([done, late])
+    },
+  }
+}
+
+/** Runs a closed loop; `mark` is called at the beginning and the end of what counts. Answers how many settled between. */
+export async function closedLoop(service, { warmUpMs, measureMs, mark, ...options }) {
+  const loop = await startLoop(service, options)
+  await loop.passes(warmUpMs)
   const before = await mark()
-  const settledBefore = progress.settled
-  await Promise.race([sleep(measureMs), failed])
-  const settled = progress.settled - settledBefore
+  const settledBefore = loop.settled()
+  await loop.passes(measureMs)
+  const settled = loop.settled() - settledBefore
   const after = await mark()
-  on = false
-  await Promise.race([
-    done,
-    sleep(DRAIN_MS, undefined, { ref: false }).then(() =>
-      Promise.reject(new Error('Records in flight did not settle.')),
-    ),
-  ])
+  await loop.stop()
   return { settled, before, after }
+}
+
+/** Lets a fresh service's code be compiled: until it has settled so many, or the time is over. */
+export async function prime(service, { records, ms, ...options }) {
+  const loop = await startLoop(service, options)
+  const end = performance.now() + ms
+  while (loop.settled() < records && performance.now() < end) await loop.passes(50)
+  await loop.stop()
 }
 
 /** L2. Answers the latencies in ms, sorted. */

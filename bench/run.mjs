@@ -36,8 +36,8 @@ if (unknown.length > 0) {
 }
 
 const times = flags.quick
-  ? { warmUpMs: 1_000, measureMs: 1_500, turns: 1, latencyMs: 3_000 }
-  : { warmUpMs: 2_000, measureMs: 6_000, turns: 2, latencyMs: 12_000 }
+  ? { primeRecords: 2_000, primeMs: 3_000, warmUpMs: 300, measureMs: 1_500, turns: 1, latencyMs: 2_000 }
+  : { primeRecords: 8_000, primeMs: 10_000, warmUpMs: 1_000, measureMs: 6_000, turns: 2, latencyMs: 12_000 }
 
 const say = (text) => process.stderr.write(`${text}\n`)
 const cleanups = []

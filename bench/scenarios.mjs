@@ -2,7 +2,7 @@
  * What is measured. Each scenario answers `{ name, title, rows }`; a row is one side's reading of all its turns together,
  * and the ratio of each pair of turns.
  */
-import { closedLoop, openLoop, quantile } from './load.mjs'
+import { closedLoop, openLoop, prime, quantile } from './load.mjs'
 import { difference } from './meters.mjs'
 import { startBaseline, startEndstate } from './services.mjs'
 
@@ -41,7 +41,7 @@ async function turn(context, side) {
   return reading
 }
 
-/** A B A B … Each side's first turn warms its process up as well. */
+/** A B A B … */
 async function inTurn(context, sides) {
   const readings = sides.map(() => [])
   for (let n = 0; n < context.times.turns; n += 1)
@@ -124,7 +124,7 @@ const endstateOf = ({ servers, execArgv }, processes, slots) => {
 const baselineOf = ({ servers: { mongoUrl, providerUrl } }, processes) =>
   startBaseline({ mongoUrl, providerUrl, database: `baseline-${(started += 1)}`, processes })
 
-/** The services of `promises`, by name; stopped by the bench's end, or by what this answers. */
+/** The services of `promises`, by name, warm; stopped by the bench's end, or by their `stop`. */
 async function open(context, promises) {
   const services = {}
   for (const [name, promise] of Object.entries(promises)) {
@@ -132,6 +132,14 @@ async function open(context, promises) {
     let stopping = null
     const stop = () => (stopping ??= service.stop())
     context.cleanups.push(stop)
+    const { primeRecords, primeMs } = context.times
+    const records = primeRecords * service.urls.length
+    await prime(service, {
+      pipeline: 'one',
+      inFlight: IN_FLIGHT,
+      records,
+      ms: primeMs * Math.sqrt(service.urls.length),
+    })
     services[name] = { ...service, stop }
   }
   return services
