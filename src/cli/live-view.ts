@@ -71,7 +71,9 @@ const drawTable = (io: Io, store: RecordsStore): LiveView => {
     const { context } = store.getSnapshot()
     const now = new Date().toISOString()
     const records = selectRecords(context).slice(0, Math.max(1, io.rows() - 4))
-    const lines = tableText([TABLE_HEAD, ...records.reverse().map((record) => tableRow(record, now))])
+    const rows: (readonly string[])[] = [TABLE_HEAD, ...records.reverse().map((record) => tableRow(record, now))]
+    // The id comes last here: on a narrow terminal it is what can be missed.
+    const lines = tableText(rows.map(([id = '', ...row]) => [...row, id]))
     if (context.trouble !== null) lines.push(context.trouble)
     io.draw(`${UP_AND_CLEAR(drawn)}${lines.map((line) => `${clip(line, io.columns() - 1)}\n`).join('')}`)
     drawn = lines.length
