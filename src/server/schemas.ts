@@ -100,7 +100,9 @@ const resultSchema = z
   .strictObject({
     attempt: z.int(),
     at: time,
-    output: json.optional().meta({ description: 'Present when the result is small enough to be inline' }),
+    output: json
+      .optional()
+      .meta({ description: 'Present when the result is small enough to be inline; never in lists' }),
     link: z.string().optional().meta({ description: 'Where the output is, when it is not inline' }),
     bytes: z.int(),
     sha256: z.string(),

@@ -19,7 +19,14 @@ type StepJson = RecordJson['steps'][string]
 
 export const recordPath = (id: string): string => `/v1/records/${id}`
 
-export function recordView(doc: RecordDocument): RecordJson {
+export const recordView = (doc: RecordDocument): RecordJson => recordWith(doc, 'inline')
+
+/** As lists show it: outputs by link only, because those of a page of records are megabytes that few want. */
+export const recordRowView = (doc: RecordDocument): RecordJson => recordWith(doc, 'link')
+
+type Outputs = 'inline' | 'link'
+
+function recordWith(doc: RecordDocument, outputs: Outputs): RecordJson {
   const { payload, mediaType, fileName } = doc.input
   return {
     id: doc._id,
@@ -39,7 +46,7 @@ export function recordView(doc: RecordDocument): RecordJson {
     simulated: doc.simulated,
     reason: doc.reason,
     input: { mediaType, fileName, bytes: payload.bytes, sha256: payload.sha256, link: `${recordPath(doc._id)}/input` },
-    steps: mapValues(doc.steps, (step, name) => stepView(step, `${recordPath(doc._id)}/steps/${name}/result`)),
+    steps: mapValues(doc.steps, (step, name) => stepView(step, `${recordPath(doc._id)}/steps/${name}/result`, outputs)),
     charges: mapValues(doc.charges, ({ amount, currency, at, attempt, simulated }) => ({
       amount,
       currency,
@@ -61,12 +68,12 @@ function stateOf(doc: RecordDocument): RecordJson['state'] {
   return doc.status
 }
 
-function stepView(step: StepRecord, link: string): StepJson {
+function stepView(step: StepRecord, link: string, outputs: Outputs): StepJson {
   return {
     attempts: step.attempts.map(attemptView),
-    result: step.result && resultView(step.result, link),
-    discarded: step.discarded.map(discardedView),
-    candidate: step.candidate && resultView(step.candidate, null),
+    result: step.result && resultView(step.result, link, outputs),
+    discarded: step.discarded.map((discarded) => discardedView(discarded, outputs)),
+    candidate: step.candidate && resultView(step.candidate, null, outputs),
   }
 }
 
@@ -87,17 +94,25 @@ function attemptView(attempt: Attempt): StepJson['attempts'][number] {
   }
 }
 
-function resultView({ attempt, at, payload }: StepResult, link: string | null): NonNullable<StepJson['result']> {
+function resultView(
+  { attempt, at, payload }: StepResult,
+  link: string | null,
+  outputs: Outputs,
+): NonNullable<StepJson['result']> {
   const { bytes, sha256 } = payload
   const shown = { attempt, at: at.toISOString(), bytes, sha256 }
-  if ('inline' in payload) return { ...shown, output: JSON.parse(payload.inline) as unknown }
+  if ('inline' in payload && outputs === 'inline') return { ...shown, output: JSON.parse(payload.inline) as unknown }
   return link === null ? shown : { ...shown, link }
 }
 
-function discardedView({ attempt, generation, at, payload, reason }: DiscardedResult): StepJson['discarded'][number] {
+function discardedView(
+  { attempt, generation, at, payload, reason }: DiscardedResult,
+  outputs: Outputs,
+): StepJson['discarded'][number] {
   const { bytes, sha256 } = payload
   const shown = { attempt, generation, at: at.toISOString(), reason, bytes, sha256 }
-  return 'inline' in payload ? { ...shown, output: JSON.parse(payload.inline) as unknown } : shown
+  if ('inline' in payload && outputs === 'inline') return { ...shown, output: JSON.parse(payload.inline) as unknown }
+  return shown
 }
 
 export function historyView({ version, at, event, from, to, by }: HistoryEntry): HistoryEntryJson {

@@ -189,6 +189,15 @@ describe('lists', () => {
     expect((cancelled.json as List).items.map(({ id }) => id)).toEqual([ids[0]])
   })
 
+  it('links results instead of holding them, so that a page of large ones stays small', async () => {
+    const id = await completed(payloadOf({ text: 'x'.repeat(10_000) }))
+    const page = await api.request('/v1/records?status=completed&limit=200')
+    expect(page.text).not.toContain('output')
+    const { items } = page.json as { items: { id: string; steps: { read: { result: { link: string } } } }[] }
+    const { link } = items.find((item) => item.id === id)!.steps.read.result
+    expect((await api.request(link)).json).toEqual({ text: 'x'.repeat(10_000) })
+  })
+
   it('lists charges as rows', async () => {
     const id = await completed(payloadOf(1))
     const { json } = await api.request(

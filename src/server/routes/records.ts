@@ -13,7 +13,7 @@ import {
   recordListSchema,
   recordSchema,
 } from '../schemas.js'
-import { historyView, recordView } from '../views.js'
+import { historyView, recordRowView, recordView } from '../views.js'
 
 export function recordRoutes(deps: ServerDeps): Route[] {
   return [
@@ -22,6 +22,7 @@ export function recordRoutes(deps: ServerDeps): Route[] {
         method: 'get',
         path: '/v1/records',
         summary: 'List records, newest first',
+        description: 'Results come by link; one record has its outputs inline where they are small.',
         query: listQuery,
         responses: { 200: json('A page of records', recordListSchema) },
       },
@@ -58,7 +59,7 @@ async function listRecords(deps: ServerDeps, ctx: RouteContext): Promise<void> {
   const { limit, page, source, pipeline, status } = parsePart(listQuery, ctx.query, 'query')
   const filter = present({ source: visibleSource(identity, source), pipeline, status })
   const found = await deps.store.list(filter, { limit, token: page ?? null })
-  ctx.body = { items: found.items.map(recordView), next: found.next }
+  ctx.body = { items: found.items.map(recordRowView), next: found.next }
 }
 
 async function showRecord(deps: ServerDeps, ctx: RouteContext): Promise<void> {
