@@ -52,13 +52,14 @@ async function upload(deps: ServerDeps, ctx: RouteContext): Promise<void> {
   const { source } = await deps.identify(ctx)
   const query = parsePart(uploadQuery, ctx.query, 'query')
   const gone = whenGone(ctx.req, ctx.res)
-  const fields: Fields = { pipeline: query.pipeline, key: idempotencyKey(ctx), keyUses: 0, metadata: {} }
+  const headerKey = idempotencyKey(ctx)
+  const fields: Fields = { pipeline: query.pipeline, key: headerKey, keyUses: 0, metadata: {} }
   const receipts: Receipt[] = []
   let files = 0
 
   try {
     await readForm(ctx.req, {
-      field: (name, value) => setField(fields, name, value),
+      field: (name, value) => setField(fields, name, value, headerKey),
       file() {
         files += 1
         const envelope = takeEnvelope(fields)
@@ -76,9 +77,13 @@ async function upload(deps: ServerDeps, ctx: RouteContext): Promise<void> {
   await answerReceipts(deps, ctx, receipts, { list: files > 1, gone: () => gone })
 }
 
-function setField(fields: Fields, name: string, value: string): void {
+function setField(fields: Fields, name: string, value: string, headerKey: string | null): void {
   if (name === 'pipeline') fields.pipeline = value
   else if (name === 'key') {
+    if (headerKey !== null && headerKey !== value) {
+      const detail = 'The header Idempotency-Key and the field `key` name different keys. Send one of them.'
+      throw new Problem(400, 'invalid-request', detail)
+    }
     fields.key = value
     fields.keyUses = 0
   } else if (name === 'metadata') fields.metadata = metadataOf(value)
@@ -86,10 +91,13 @@ function setField(fields: Fields, name: string, value: string): void {
     throw new Problem(
       400,
       'invalid-request',
-      'The form has an unknown field. Fields are `pipeline`, `key` and `metadata`; a file needs a file name (`-F file=@scan.png`).',
+      `The form has an unknown field "${shown(name)}". Fields are \`pipeline\`, \`key\` and \`metadata\`; a file needs a file name (\`-F file=@scan.png\`).`,
     )
   }
 }
+
+/** A name from outside, as far as it may stand in an answer. */
+const shown = (name: string): string => name.slice(0, 40).replace(/[^\x20-\x7e]/g, '?')
 
 function metadataOf(value: string): { [name: string]: string } {
   const parsed = parseJson(Buffer.from(value), 'The field `metadata`')
