@@ -10,7 +10,7 @@ import helmet from 'koa-helmet'
 import type { ServerDeps } from './contract.js'
 import { openApiDocument } from './openapi.js'
 import { asProblem, Problem, problemBody } from './problem.js'
-import { discardRest } from './read-body.js'
+import { discardRest, refuseEncoded } from './read-body.js'
 import { json, type Route, type RouteContext } from './route.js'
 import { chargeRoutes } from './routes/charges.js'
 import { eventRoutes } from './routes/events.js'
@@ -76,7 +76,10 @@ export function createServer(deps: ServerDeps): Server {
 function routerOf(routes: readonly Route[]): Router {
   const router = new Router({ strict: true, sensitive: true })
   for (const { spec, handle } of routes) {
-    router[spec.method](spec.path.replace(/\{(\w+)\}/g, ':$1'), (ctx) => handle(ctx as unknown as RouteContext))
+    router[spec.method](spec.path.replace(/\{(\w+)\}/g, ':$1'), (ctx) => {
+      if (spec.body !== undefined) refuseEncoded(ctx.req)
+      return handle(ctx as unknown as RouteContext)
+    })
   }
   return router
 }

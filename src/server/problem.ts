@@ -101,9 +101,16 @@ export function parsePart<T extends z.ZodType>(schema: T, value: unknown, part: 
   if (parsed.success) return parsed.data
   const issues = parsed.error.issues.slice(0, 5).map((issue) => {
     const path = issue.path.map(String).join('.')
-    return path === '' ? issue.message : `${path}: ${issue.message}`
+    const message = plain(issue.message)
+    return path === '' ? message : `${path}: ${message}`
   })
   throw new Problem(400, 'invalid-request', `The ${part} is not valid. ${issues.join('. ')}. See /openapi.json.`)
+}
+
+/** zod says what JavaScript found; the sender wants to know what to send. */
+function plain(message: string): string {
+  if (message.endsWith('received undefined')) return 'is missing'
+  return message.endsWith('received NaN') ? 'is no number' : message
 }
 
 function codeOf(error: unknown): unknown {

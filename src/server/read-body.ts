@@ -5,9 +5,18 @@
 import type { IncomingMessage } from 'node:http'
 import { tooLarge } from '../ingest/json-limits.js'
 import { uploadAborted } from '../ingest/source.js'
+import { Problem } from './problem.js'
 
 /** How long a refused body is read and thrown away, so that its sender can read the refusal. */
 const DISCARD_MS = 5_000
+
+/** A compressed body would be taken for broken JSON, or stored as it came (RFC 9110, 8.4 and 15.5.16). */
+export function refuseEncoded(req: IncomingMessage): void {
+  const coding = req.headers['content-encoding']
+  if (coding === undefined || coding === '' || coding.toLowerCase() === 'identity') return
+  const detail = 'The body is compressed (Content-Encoding), which is not undone here. Send it as it is.'
+  throw new Problem(415, 'unsupported-media-type', detail, { headers: { 'accept-encoding': 'identity' } })
+}
 
 /** Throws Refusal `too-large` as soon as the limit is passed, `upload-aborted` when the client is gone. */
 export function readWhole(req: IncomingMessage, what: string, bytesMax: number): Promise<Buffer> {

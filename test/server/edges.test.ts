@@ -1,5 +1,6 @@
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { BlobMissing, StoreUnavailable } from '../../src/persistence/contract.js'
 import { listen } from '../../src/server/listen.js'
@@ -69,10 +70,22 @@ describe('bad requests', () => {
       [{ headers: { ...jsonHeaders, 'idempotency-key': 'a b' }, body: submission }, '', 400],
       [{ headers: { ...jsonHeaders, 'idempotency-key': '' }, body: submission }, '', 400],
       [{ headers: { ...jsonHeaders, 'idempotency-key': 'k'.repeat(256) }, body: submission }, '', 400],
+      [{ headers: { ...jsonHeaders, 'content-encoding': 'gzip' }, body: gzipSync(submission) }, '', 415],
+      [{ headers: { 'content-encoding': 'br' }, body: submission }, '?pipeline=forms', 415],
       [{ headers: { ...jsonHeaders, 'endstate-source': 'a.b' }, body: submission }, '', 400],
       [{ headers: { ...jsonHeaders, 'endstate-source': '{"$ne":1}' }, body: submission }, '', 400],
     ]
     for (const [init, query, status] of cases) expect((await send(`/v1/records${query}`, init)).status).toBe(status)
+  })
+
+  it('says plainly what is missing, and that a compressed body is not undone', async () => {
+    const detailOf = async (init: RequestInit) => (await send('/v1/records', init)).json as { detail: string }
+    const missing = await detailOf({ headers: jsonHeaders, body: '{"input":1}' })
+    expect(missing.detail).toBe('The body is not valid. pipeline: is missing. See /openapi.json.')
+    const headers = { ...jsonHeaders, 'content-encoding': 'gzip' }
+    expect((await detailOf({ headers, body: gzipSync('{}') })).detail).toMatch(/compressed.*Send it as it is/)
+    const list = await api.request('/v1/records?limit=ten')
+    expect(list.json).toMatchObject({ detail: 'The query is not valid. limit: is no number. See /openapi.json.' })
   })
 
   it('refuses a body by its announced length before it comes, and by its real length when none is announced', async () => {
