@@ -61,9 +61,9 @@ describe('W3 an answer', () => {
   })
 
   it.each([
-    ['is paid and blind', step('extract', paidBlind), 0],
-    ['is paid and blind, and says fuse', step('extract', { ...paidBlind, fuse: true }), 1],
-  ])('goes on to a step that %s: %s calls at once', async (_, extract, calls) => {
+    ['is paid and blind', 0, step('extract', paidBlind)],
+    ['is paid and blind, and says fuse', 1, step('extract', { ...paidBlind, fuse: true })],
+  ])('before a step that %s: %i calls at once', async (_, calls, extract) => {
     const scene = createScene([compile(pipeline([step('read'), extract]))])
     await answerFirst(scene)
     await settle()
@@ -83,6 +83,22 @@ describe('W3 an answer', () => {
     await settle()
     expect((await scene.read()).queue).toMatchObject([{ provider: 'paid' }])
     expect(scene.provider('paid').calls).toHaveLength(0)
+  })
+
+  it('goes on in its own slot where the next step asks the same provider and no other slot is free', async () => {
+    const scene = createScene([compile(pipeline([step('read'), step('extract'), step('check')]))], {
+      slots: { free: 1 },
+    })
+    await answerFirst(scene)
+    for (const call of [1, 2]) {
+      await settle()
+      expect(scene.provider('free').calls).toHaveLength(call + 1)
+      expect(scene.free('free')).toBe(0)
+      scene.provider('free').calls[call]!.answer(answers('text'))
+    }
+    await settle()
+    expect(await scene.read()).toMatchObject({ status: 'completed' })
+    expect(scene.free('free')).toBe(1)
   })
 
   it('starts two steps at one provider under a slot each', async () => {
@@ -121,9 +137,9 @@ describe('W3 an answer', () => {
 describe('a slot that was taken for the next step comes back', () => {
   /** Another worker cancels the record before this save. */
   const cancelled =
-    (scene: Scene): SaveFault =>
+    (scene: Scene, compiled = two): SaveFault =>
     async ({ id }) => {
-      const rival = createScene([two])
+      const rival = createScene([compiled])
       await rival.real.insert([await scene.read(id)])
       await rival.turns(id, (draft) => void applyEvent(draft, { type: 'CANCEL', reason: 'Elsewhere.' }))
       await scene.real.save(rival.saves)
@@ -138,6 +154,18 @@ describe('a slot that was taken for the next step comes back', () => {
     expect(await scene.read()).toMatchObject({ status: 'cancelled', version: 4 })
     expect([scene.free('free'), scene.free('keyed')]).toEqual([2, 2])
     expect(scene.provider('keyed').calls).toHaveLength(0)
+  })
+
+  it('when it was the answer’s own, and the save conflicts or stays unknown', async () => {
+    const chain = compile(pipeline([step('read'), step('extract')]))
+    const scene = createScene([chain], { slots: { free: 1 } })
+    await answerFirst(scene)
+    scene.next(unknown, cancelled(scene, chain))
+    await settle()
+    expect(scene.free('free')).toBe(0)
+    await scene.clock.passes(500)
+    expect(await scene.read()).toMatchObject({ status: 'cancelled' })
+    expect(scene.free('free')).toBe(1)
   })
 
   it('when the save’s outcome is unknown, each time it is tried', async () => {

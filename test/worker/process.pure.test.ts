@@ -140,6 +140,32 @@ describe('a process with both roles', () => {
   })
 })
 
+describe('a clock that jumps', () => {
+  it('survives a server’s clock that is set forward and back: a doubt at most, one charge', async () => {
+    const world = createWorld()
+    const keyed = compile(pipeline([step('read', { use: ['keyed'] })]))
+    const process = await startProcess(world, both({ pipelines: [keyed] }))
+    await world.insert(keyed)
+    await world.clock.passes(500)
+    expect(process.provider('keyed').calls).toHaveLength(1)
+    world.clock.jumps(3_600_000)
+    await world.clock.passes(5_000)
+    // The lease seemed over: the same run is asked for again.
+    expect(process.provider('keyed').calls).toHaveLength(2)
+    world.clock.jumps(-3_600_000)
+    await world.clock.passes(2_000)
+    for (const call of process.provider('keyed').calls) call.answer(answers('text'))
+    await world.clock.passes(2_000)
+    const doc = await world.read()
+    expect(doc).toMatchObject({ status: 'completed' })
+    expect(Object.keys(doc.charges)).toEqual(['read'])
+    const attempts = doc.steps['read']!.attempts
+    expect(attempts.map(({ possibleDuplicate }) => possibleDuplicate ?? false)).toEqual([false, false])
+    expect(new Set(attempts.map(({ requestKey }) => requestKey)).size).toBe(1)
+    await closeAll(world, process)
+  })
+})
+
 describe('several processes', () => {
   it('share the work: each call is made once', async () => {
     const world = createWorld()
