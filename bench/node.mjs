@@ -88,6 +88,6 @@ async function stop() {
   await mongo.close()
   process.exit(0)
 }
-process.once('SIGTERM', stop)
+process.once('SIGTERM', () => void stop())
 // The bench that started it may be killed: its channel ends with it.
 process.once('disconnect', () => process.exit(0))

@@ -47,7 +47,7 @@ const cleanUp = async () => {
       .pop()()
       .catch((error) => say(`Cleaning up: ${error}`))
 }
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => cleanUp().then(() => process.exit(130)))
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void cleanUp().then(() => process.exit(130)))
 
 async function machineOf(admin, stack) {
   const { version } = await admin.command({ buildInfo: 1 })

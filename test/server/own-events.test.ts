@@ -92,7 +92,7 @@ const until = (id: string, state: string) =>
   waitFor(
     async () => {
       const doc = await instance.records.get(id)
-      return (doc?.snapshot as { value: unknown }).value === state
+      return (doc?.snapshot as { value: unknown } | undefined)?.value === state
     },
     { timeoutMs: 20_000, what: `record ${id} to reach ${state}` },
   )
