@@ -1,7 +1,8 @@
 /**
  * How a pipeline is written: a chained builder, because an object literal cannot type a step from its siblings.
  * Every step's `request` sees the outputs of the steps before it, with the types their schemas give; a misspelt step
- * or provider name does not compile. Nothing is checked here beyond types: `compilePipeline` reports all problems.
+ * or provider name does not compile. Only what would be lost is checked here (durations, options that there are not);
+ * `compilePipeline` reports all other problems.
  */
 import type { z } from 'zod'
 import type { OnUncertain, PipelineDefinition, Price, StepDefinition } from '../machines/pipeline.js'
@@ -10,6 +11,7 @@ import { stepState } from '../machines/step-state.js'
 import type { ProviderFactory } from '../providers/contract.js'
 import type { Duration } from '../providers/durations.js'
 import { parseDuration } from '../providers/durations.js'
+import { MACHINE_OPTIONS, PIPELINE_OPTIONS, refuseUnknown, STEP_OPTIONS } from './known-options.js'
 
 type Outputs = { [step: string]: unknown }
 // oxlint-disable-next-line typescript/no-empty-object-type -- the outputs before the first step: no names at all
@@ -68,6 +70,7 @@ export type PipelineBuilder<P extends string, O extends Outputs> = PipelineSourc
 
 const defineStep = (name: string, options: StepOptions<string, never, z.ZodType>): StepDefinition => {
   const of = (what: string) => `The ${what} of step "${name}"`
+  refuseUnknown(options, STEP_OPTIONS, `Step "${name}"`)
   return {
     name,
     description: options.description ?? `Runs ${name} at ${options.use.join(', then ')}.`,
@@ -188,10 +191,20 @@ export type Endstate<P extends string> = {
 /**
  * Starts a config: names the providers, then `pipeline`, `machine` and `config` are typed by them.
  *
- * Throws TypeError or RangeError for a duration that is none.
+ * Throws TypeError or RangeError for a duration that is none and an option that there is not.
  */
 export const endstate = <P extends string>(parts: { providers: { [name in P]: ProviderFactory } }): Endstate<P> => ({
-  pipeline: (name, options) => pipelineOf(name, options, []),
-  machine: (name, options) => authorOf(definePipeline(name, options, options.steps(chainOf([])).steps)),
-  config: ({ pipelines, sources }) => ({ providers: parts.providers, pipelines, sources: sources ?? ['local'] }),
+  pipeline(name, options) {
+    refuseUnknown(options, PIPELINE_OPTIONS, `Pipeline "${name}"`)
+    return pipelineOf(name, options, [])
+  },
+  machine(name, options) {
+    refuseUnknown(options, MACHINE_OPTIONS, `Machine "${name}"`)
+    return authorOf(definePipeline(name, options, options.steps(chainOf([])).steps))
+  },
+  config(given) {
+    refuseUnknown(given, { pipelines: true, sources: true }, 'The config')
+    const { pipelines, sources } = given
+    return { providers: parts.providers, pipelines, sources: sources ?? ['local'] }
+  },
 })

@@ -17,6 +17,8 @@ export const NAME_PATTERN = /^[a-z0-9-]{1,40}$/
 const RESERVED = new Set(['completed', 'rejected', 'cancelled', 'investigation', 'record', 'timers'])
 const AMOUNT = /^\d{1,12}(\.\d{1,6})?$/
 const CURRENCY = /^[A-Z]{3}$/
+/** Of a config that nobody typed; a number would pass the pattern and be charged as a float. */
+const isAmount = (value: unknown): boolean => typeof value === 'string' && AMOUNT.test(value)
 const ACCEPTED = /^(\*\/\*|[a-z0-9!#$&^_.+-]+\/(\*|[a-z0-9!#$&^_.+-]+))$/i
 
 /** Lists every problem found, so that one run shows them all. */
@@ -43,8 +45,8 @@ const checkStep = (pipeline: PipelineDefinition, step: StepDefinition, terms: Te
   if (!Number.isInteger(step.attempts) || step.attempts < 1 || step.attempts > 10)
     say(`allows ${step.attempts} attempts; it needs a whole number from 1 to 10.`)
   if (!(step.deadlineMs > 0 && step.deadlineMs <= 24 * 3_600_000)) say('needs a deadline between 1 ms and 24 h.')
-  if (step.price && !AMOUNT.test(step.price.fixed))
-    say(`has the price "${step.price.fixed}"; write a decimal string such as "0.40".`)
+  if (step.price && !isAmount(step.price.fixed))
+    say(`has the price ${JSON.stringify(step.price.fixed)}; write a decimal string such as "0.40".`)
   if (step.price && !CURRENCY.test(step.price.currency))
     say(`has a price in "${step.price.currency}"; write the currency's code, such as "EUR".`)
   if (typeof (step.output as Partial<z.ZodType> | undefined)?.safeParse !== 'function')
@@ -52,6 +54,8 @@ const checkStep = (pipeline: PipelineDefinition, step: StepDefinition, terms: Te
   const { onUncertain } = step
   if (typeof onUncertain === 'object' && onUncertain !== null && !isBudget(onUncertain.retry?.duplicateBudget))
     say('has a duplicateBudget that is no whole number from 0 to 10.')
+  if (typeof onUncertain === 'string' && !['fallback', 'investigate'].includes(onUncertain))
+    say(`has the onUncertain "${String(onUncertain)}"; write { retry: … }, "fallback" or "investigate".`)
   for (const name of step.use) {
     const provider = terms[name]
     if (!provider) {
@@ -92,8 +96,8 @@ export const checkDefinition = (pipeline: PipelineDefinition, terms: Terms): str
   const names = pipeline.steps.map(({ name }) => name)
   for (const name of new Set(names.filter((candidate, index) => names.indexOf(candidate) !== index)))
     problems.push(`Step "${name}" is defined twice.`)
-  if (pipeline.price && !AMOUNT.test(pipeline.price.fixed))
-    problems.push(`The price "${pipeline.price.fixed}" must be a decimal string such as "0.40".`)
+  if (pipeline.price && !isAmount(pipeline.price.fixed))
+    problems.push(`The price ${JSON.stringify(pipeline.price.fixed)} must be a decimal string such as "0.40".`)
   if (pipeline.price && !CURRENCY.test(pipeline.price.currency))
     problems.push(`The price's currency "${pipeline.price.currency}" must be a code such as "EUR".`)
   if (pipeline.accepts.length === 0) problems.push('It accepts nothing; name media types, such as "image/*".')

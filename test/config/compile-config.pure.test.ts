@@ -125,6 +125,9 @@ describe('a pipeline is refused', () => {
     ['with a revision that is no whole number', pipeline({ revision: 1.5 }), 'The revision'],
     ['with an input limit of 0', pipeline({ inputBytesMax: 0 }), 'Its inputBytesMax is 0'],
     ['with a price that is no amount', pipeline({ price: { fixed: '1,50', currency: 'EUR' } }), 'The price "1,50"'],
+    ['with a price that is a number', pipeline({ price: { fixed: 0.4, currency: 'EUR' } }), 'The price 0.4 must'],
+    ['with a step’s price that is a number', withStep({ price: { fixed: 0.4, currency: 'EUR' } }), 'the price 0.4;'],
+    ['with a policy that is none', withStep({ use: ['gpt'], onUncertain: 'repeat' }), 'the onUncertain "repeat"'],
     ['with a currency that is none', pipeline({ price: { fixed: '1', currency: '€' } }), 'currency "€"'],
     ['with a step of a reserved name', withStep({}, 'investigation'), 'has a name that the record machine uses itself'],
     ['with a step of an odd name', withStep({}, 'Read it'), 'needs a name of a-z'],
@@ -145,6 +148,18 @@ describe('a pipeline is refused', () => {
     ['with a policy without a budget', withStep({ use: ['gpt'], onUncertain: { retry: {} } }), 'has a duplicateBudget'],
   ])('%s', (_, source, reason) => {
     expect(refusalOf(source)).toContain(reason)
+  })
+
+  it.each<[string, () => unknown]>([
+    ['Pipeline "referral" has the option "maxwait"', () => pipeline({ maxwait: '1h' })],
+    ['Pipeline "referral" has the option "lease.sendwithin"', () => pipeline({ lease: { sendwithin: '1s' } })],
+    ['Step "read" has the option "attemps"', () => withStep({ attemps: 1 })],
+    ['Step "read" has the option "price.unles"', () => withStep({ price: { fixed: '1', currency: 'EUR', unles: 1 } })],
+    ['Step "read" has the option "toString"', () => withStep({ toString: 1 })],
+    ['Machine "own" has the option "step"', () => es.machine('own', { ...base, step: [] } as never)],
+    ['The config has the option "source"', () => es.config({ pipelines: [], source: ['clinic'] } as never)],
+  ])('by the builder, for an option that would be ignored: %s', (reason, build) => {
+    expect(build).toThrow(`${reason}, which there is not. Known: `)
   })
 
   it('with a step that is defined twice', () => {
