@@ -13,8 +13,6 @@ export type Io = {
   note(line: string): void
   /** Raw text to the terminal that stderr is; for what is drawn over. */
   draw(text: string): void
-  /** Stdout is a terminal. */
-  outIsTerminal: boolean
   /** Stderr is a terminal: progress may be drawn over. */
   noteIsTerminal: boolean
   columns(): number
@@ -29,7 +27,6 @@ export const processIo = (): Io => ({
   out: (line) => void process.stdout.write(`${line}\n`),
   note: (line) => void process.stderr.write(`${line}\n`),
   draw: (text) => void process.stderr.write(text),
-  outIsTerminal: process.stdout.isTTY,
   noteIsTerminal: process.stderr.isTTY,
   columns: () => process.stderr.columns ?? 100,
   rows: () => process.stderr.rows ?? 40,

@@ -14,7 +14,6 @@ export const memoryIo = (env: { [name: string]: string } = {}, cwd = '/'): Memor
     out: (line) => void stdout.push(line),
     note: (line) => void stderr.push(line),
     draw: (text) => void stderr.push(text),
-    outIsTerminal: false,
     noteIsTerminal: false,
     columns: () => 200,
     rows: () => 50,

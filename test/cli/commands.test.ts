@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { EXIT } from '../../src/cli/exit-codes.js'
 import { runCli } from '../../src/cli/program.js'
 import { dist, startChild, waitFor } from '../support/processes.js'
@@ -11,6 +11,10 @@ import { memoryIo } from './cli-io.js'
 
 const root = resolve(import.meta.dirname, '../..')
 const sample = (name: string) => join(root, 'samples', name)
+/** On a machine with nothing else to do it takes 2 s; test runs share theirs. */
+const START_TIMEOUT_MS = 60_000
+vi.setConfig({ testTimeout: 90_000 })
+
 let db: FreshDb
 let dir: string
 let url: string
@@ -30,11 +34,11 @@ beforeAll(async () => {
     },
   })
   const ready = await waitFor(() => child.errorLines.find((line) => line.includes('Endstate is ready.')), {
-    what: 'the service to be ready',
-    timeoutMs: 30_000,
+    what: () => `the service to be ready, which said:\n${child.errorLines.join('\n')}`,
+    timeoutMs: START_TIMEOUT_MS,
   })
   url = (JSON.parse(ready) as { url: string }).url
-})
+}, 90_000)
 afterAll(async () => {
   await rm(dir, { recursive: true, force: true })
   await db.dispose()

@@ -4,13 +4,17 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest'
 import { EXIT } from '../../src/cli/exit-codes.js'
 import { freePort } from '../../src/embedded/free-port.js'
 import { dist, endWithParent, startChild, waitFor } from '../support/processes.js'
 import { freshDb, testNatsUrl, uniqueName, type FreshDb } from '../support/servers.js'
 
 const root = resolve(import.meta.dirname, '../..')
+/** On a machine with nothing else to do it takes 2 s; test runs share theirs. */
+const START_TIMEOUT_MS = 60_000
+vi.setConfig({ testTimeout: 150_000 })
+
 let db: FreshDb
 let dir: string
 beforeAll(async () => {
@@ -36,7 +40,7 @@ const start = (change: { [name: string]: string } = {}) => startChild(dist('main
 /** What a process that can't come up says, and how it ends. */
 const refusal = async (change: { [name: string]: string }) => {
   const child = start(change)
-  const { code } = await child.exit({ timeoutMs: 30_000 })
+  const { code } = await child.exit({ timeoutMs: START_TIMEOUT_MS })
   return { code, said: child.errorLines.filter((line) => !line.startsWith('{')).join('\n') }
 }
 
@@ -52,7 +56,7 @@ const program = async (path: string, args: string[], port: number) => {
       () => true,
       (error: { cause?: { code?: string } }) => error.cause?.code !== 'ECONNREFUSED',
     )
-  await waitFor(answers, { what: `${path} to listen`, timeoutMs: 20_000 })
+  await waitFor(answers, { what: `${path} to listen`, timeoutMs: START_TIMEOUT_MS })
   const ended = new Promise((gone) => child.once('exit', gone))
   return async () => {
     child.kill('SIGKILL')
@@ -64,8 +68,8 @@ describe('a service process', () => {
   it('says where it is, serves, and drains on SIGTERM with exit code 0', async () => {
     const child = start()
     const line = await waitFor(() => child.errorLines.map(logLine).find((one) => one?.msg === 'Endstate is ready.'), {
-      what: 'it to be ready',
-      timeoutMs: 30_000,
+      what: () => `it to be ready, which said:\n${child.errorLines.join('\n')}`,
+      timeoutMs: START_TIMEOUT_MS,
     })
     const response = await fetch(`${line.url}/v1/pipelines`)
     expect(await response.json()).toMatchObject({ items: [{ name: 'referral' }] })
@@ -83,9 +87,9 @@ describe('a service process', () => {
     let ended = false
     child.once('message', () => (ready = true))
     child.once('exit', () => (ended = true))
-    await waitFor(() => ready, { what: 'it to be ready', timeoutMs: 30_000 })
+    await waitFor(() => ready, { what: 'it to be ready', timeoutMs: START_TIMEOUT_MS })
     child.disconnect()
-    await waitFor(() => ended, { what: 'it to end', timeoutMs: 20_000 })
+    await waitFor(() => ended, { what: 'it to end', timeoutMs: START_TIMEOUT_MS })
     expect(child.exitCode).toBe(EXIT.ok)
   })
 })

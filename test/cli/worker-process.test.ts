@@ -27,7 +27,7 @@ describe('a supervised worker', () => {
     const { worker, events } = supervise('good')
     const first = await worker.ready
     process.kill(first, 'SIGKILL')
-    await waitFor(() => events.length === 3, { what: 'a second worker to be ready' })
+    await waitFor(() => events.length === 3, { what: 'a second worker to be ready', timeoutMs: 30_000 })
     const second = worker.pid()
     expect(second).not.toBe(first)
     expect(events).toEqual([
@@ -42,9 +42,12 @@ describe('a supervised worker', () => {
     const { worker, events } = supervise('good')
     const pauses = () => events.flatMap((event) => (event.type === 'ended' ? [event.restartInMs] : []))
     for (const count of [1, 2, 3]) {
-      const pid = await waitFor(() => (events.at(-1)?.type === 'ready' ? worker.pid() : null), { what: 'a worker' })
+      const pid = await waitFor(() => (events.at(-1)?.type === 'ready' ? worker.pid() : null), {
+        what: 'a worker',
+        timeoutMs: 30_000,
+      })
       process.kill(pid, 'SIGKILL')
-      await waitFor(() => pauses().length === count, { what: 'its end' })
+      await waitFor(() => pauses().length === count, { what: 'its end', timeoutMs: 30_000 })
     }
     expect(pauses()).toEqual([200, 400, 800])
   })
@@ -62,7 +65,7 @@ describe('a supervised worker', () => {
     expect([isAlive(pid), worker.pid(), events.length]).toEqual([false, null, 1])
     const again = supervise('good')
     process.kill(await again.worker.ready, 'SIGKILL')
-    await waitFor(() => again.events.length === 2, { what: 'its end' })
+    await waitFor(() => again.events.length === 2, { what: 'its end', timeoutMs: 30_000 })
     await again.worker.stop()
     expect(again.worker.pid()).toBeNull()
   })
@@ -71,6 +74,6 @@ describe('a supervised worker', () => {
     const { worker } = supervise('stubborn')
     const pid = await worker.ready
     worker.kill()
-    await waitFor(() => !isAlive(pid), { what: 'it to be gone' })
+    await waitFor(() => !isAlive(pid), { what: 'it to be gone', timeoutMs: 30_000 })
   })
 })
