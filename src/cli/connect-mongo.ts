@@ -43,6 +43,12 @@ const explain = (url: string, error: unknown): string => {
         `MongoDB at ${hosts} answers, but has no primary that fits the address (found: ${types.join(', ')}). ` +
         'Check the replicaSet name in ENDSTATE_MONGODB_URL, and that a majority of the members is up.'
       )
+    // The driver forgets whoever names another set.
+    if (servers.length === 0 && /[?&]replicaSet=/i.test(url))
+      return (
+        `MongoDB at ${hosts} answers, but belongs to another replica set than ENDSTATE_MONGODB_URL names. ` +
+        'Correct its replicaSet=NAME; db.hello().setName shows the name.'
+      )
     const reason = servers.map((server) => server.error?.message).find((text) => text !== undefined)
     return (
       `No MongoDB answers at ${hosts} within ${SELECTION_TIMEOUT_MS / 1000} s (${reason ?? 'no reason given'}). ` +

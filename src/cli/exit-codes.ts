@@ -46,6 +46,7 @@ const BY_CODE: { readonly [code: string]: ExitCode } = {
   'server-too-old': EXIT.unreachable,
   'server-not-started': EXIT.unreachable,
   'data-directory-in-use': EXIT.inUse,
+  'data-directory-unusable': EXIT.usage,
   'port-in-use': EXIT.inUse,
   'bind-failed': EXIT.inUse,
   'bind-refused': EXIT.usage,

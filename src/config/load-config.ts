@@ -6,7 +6,7 @@
  *    needs no installation of its own. The same holds for `zod`.
  * 2. Whatever is wrong is a ConfigNotLoaded that names the file, the line where there is one, and the fix.
  */
-import { access } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createJiti } from 'jiti'
@@ -31,8 +31,8 @@ export const SHIPPED_CONFIG = join(packageRoot, CONFIG_FILE)
 export const SAMPLES_DIR = join(packageRoot, 'samples')
 
 const exists = (path: string) =>
-  access(path).then(
-    () => true,
+  stat(path).then(
+    (found) => found.isFile(),
     () => false,
   )
 
@@ -41,7 +41,11 @@ export const findConfig = async (given: string | null, cwd: string): Promise<str
   if (given !== null) {
     const path = resolve(cwd, given)
     if (await exists(path)) return path
-    throw new ConfigNotLoaded(path, null, 'There is no such file: give its path with --config or ENDSTATE_CONFIG.')
+    throw new ConfigNotLoaded(
+      path,
+      null,
+      'There is no such file: give the path of one with --config or ENDSTATE_CONFIG.',
+    )
   }
   const own = join(cwd, CONFIG_FILE)
   return (await exists(own)) ? own : SHIPPED_CONFIG
@@ -67,7 +71,10 @@ const lineOf = (error: unknown, file: string): number | null => {
 }
 
 const firstLineOf = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]!.replace(/\s+\S+:\d+:\d+$/, '')
+  (error instanceof Error ? error.message : String(error))
+    .split('\n', 1)[0]!
+    .replace(/\s+\S+:\d+:\d+$/, '')
+    .trim()
 
 const withStop = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`)
 

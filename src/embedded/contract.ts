@@ -82,6 +82,20 @@ export class DataDirectoryInUse extends Error {
   }
 }
 
+/** The data directory can't be made or written to. */
+export class DataDirectoryUnusable extends Error {
+  readonly code = 'data-directory-unusable'
+  constructor(dataDir: string, cause: unknown) {
+    const found = cause instanceof Error ? cause.message : String(cause)
+    super(
+      `The data directory ${dataDir} can't be used (${found}). Choose a directory that may be written to with --data.`,
+      {
+        cause,
+      },
+    )
+  }
+}
+
 /** A server was found and did not come up. The message ends with the last lines of its log. */
 export class ServerNotStarted extends Error {
   readonly code = 'server-not-started'

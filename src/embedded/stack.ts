@@ -9,6 +9,7 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { DataDirectoryInUse, DataDirectoryUnusable } from './contract.js'
 import type { FindOptions, FoundBinary, Progress, ServerDescription, Stack, StackOptions } from './contract.js'
 import { lockDataDirectory } from './data-lock.js'
 import { findMongod, findNatsServer } from './ladder.js'
@@ -38,11 +39,10 @@ type Brought = { server: RunningServer; binary: FoundBinary }
 
 type Context = { dataDir: string; file: StackFile; find: FindOptions; log: Progress }
 
-/** Throws DataDirectoryInUse, ServerNotFound, ServerTooOld, ServerNotStarted; then nothing is left running. */
+/** Throws DataDirectoryInUse, DataDirectoryUnusable, ServerNotFound, ServerTooOld, ServerNotStarted; then nothing is left running. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const dataDir = resolve(options.dataDir)
-  await mkdir(dataDir, { recursive: true })
-  const unlock = await lockDataDirectory(dataDir)
+  const unlock = await openDataDirectory(dataDir)
   const log: Progress = options.log ?? (() => undefined)
   const started: { kind: Kind; server: RunningServer }[] = []
   try {
@@ -56,6 +56,15 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     for (const { server } of started.reverse()) await server.stop().catch(() => undefined)
     await unlock()
     throw error
+  }
+}
+
+async function openDataDirectory(dataDir: string): Promise<() => Promise<void>> {
+  try {
+    await mkdir(dataDir, { recursive: true })
+    return await lockDataDirectory(dataDir)
+  } catch (error) {
+    throw error instanceof DataDirectoryInUse ? error : new DataDirectoryUnusable(dataDir, error)
   }
 }
 

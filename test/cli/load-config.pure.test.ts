@@ -84,6 +84,10 @@ describe('a config file', () => {
     expect(message).toContain('Install that module')
   })
 
+  it('that is a directory is no file', async () => {
+    await expect(findConfig('.', dir)).rejects.toThrow(/There is no such file/)
+  })
+
   it('without a default export, or with another, is refused with what to write', async () => {
     const none = await refusal(loadConfig(await write('none.ts', 'export const a = 1\n'), library))
     expect(none.message).toContain('export default es.config(')

@@ -128,6 +128,15 @@ describe('a data directory', () => {
     await stop(first)
   })
 
+  it('that can’t be one is named, with the way out', async () => {
+    const file = join(dataDir, 'a-file')
+    await writeFile(file, '')
+    const { child, said } = await run({ dataDir: file })
+    expect(said.failed?.code).toBe('data-directory-unusable')
+    expect(said.failed?.message).toMatch(/^The data directory .*a-file can't be used \(EEXIST.*with --data\.$/)
+    expect((await child.exit()).code).toBe(1)
+  })
+
   it('is not held by a lock whose pid is another process now', async () => {
     await writeFile(join(dataDir, 'lock.json'), JSON.stringify({ pid: process.pid, startedAt: '1' }))
     await stop(await up())
