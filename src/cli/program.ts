@@ -94,10 +94,13 @@ const serviceCommands = (program: Command, run: Run): void => {
     .option('--roles <roles>', 'ENDSTATE_ROLES, default api,worker,sweeper')
     .action(
       run(async (io, command) => {
-        const { settings, environment } = settingsFrom(flagsOf<ServiceFlags>(command), io.env)
+        const flags = flagsOf<GlobalFlags & ServiceFlags>(command)
+        const { settings, environment } = settingsFrom(flags, io.env)
         const connected = requireServers(settings)
         const { serve } = await import('./serve.js')
-        await serve(connected, environment)
+        await serve(connected, environment, {
+          onFailure: (code, message) => flags.json === true && printJson(io, { error: { code, message } }),
+        })
         return 'stay'
       }),
     )
@@ -134,7 +137,8 @@ const demoAction = async (io: Io, command: Command): Promise<Ending> => {
   await withSession(io, { ...flags, ...own }, {}, async (session) => {
     const data = flags.data ?? (await temporaryData(session.lifetime))
     const settings = { ...session.settings, dataDir: data }
-    const { exitCode, next } = await demo(io, { ...session, settings }, options)
+    const dataStays = flags.data !== undefined || settings.mongo !== null
+    const { exitCode, next } = await demo(io, { ...session, settings }, { ...options, dataStays })
     ending = next === 'stay' ? 'stay' : exitCode
     return next
   })

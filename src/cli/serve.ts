@@ -15,8 +15,14 @@ import { runService } from './run-service.js'
 /** Message to the supervisor. */
 export const READY = 'ready'
 
+export type ServeOptions = { onFailure?(code: string, message: string): void }
+
 /** Resolves when the service is up. When it can't come up, one message goes to stderr and the process ends. */
-export const serve = async (settings: ConnectedSettings, environment: Environment): Promise<void> => {
+export const serve = async (
+  settings: ConnectedSettings,
+  environment: Environment,
+  { onFailure }: ServeOptions = {},
+): Promise<void> => {
   const log = pino({ level: settings.logLevel, name: 'endstate' }, pino.destination({ fd: 2, sync: true }))
   const lifetime = createLifetime((error) => log.error({ code: codeOf(error), err: error }, 'Closing failed in part.'))
   endGracefully(lifetime, {
@@ -42,6 +48,7 @@ export const serve = async (settings: ConnectedSettings, environment: Environmen
   } catch (error) {
     if (lifetime.signal.aborted) return
     reportFailure(error)
+    onFailure?.(codeOf(error), error instanceof Error ? error.message : String(error))
     await lifetime.close()
     process.exit(exitCodeOf(error))
   }

@@ -102,11 +102,16 @@ const SHAPE: { readonly [name in Variable]: string } = {
   ENDSTATE_LOG_LEVEL: `Write one of ${LOG_LEVELS.join(', ')}.`,
 }
 
-/** The variables with what they take, for `endstate help settings` and the docs. */
-export const SETTINGS: readonly { name: string; shape: string }[] = Object.entries(SHAPE).map(([name, shape]) => ({
-  name,
-  shape,
-}))
+/** Read by single commands, not by a service. */
+const OF_COMMANDS: { readonly [name: string]: string } = {
+  ENDSTATE_URL: 'Write the address of the service that commands ask, for example "http://127.0.0.1:8080".',
+  ENDSTATE_CACHE: 'Write the directory where "dev" and "demo" keep the servers they fetch; default ~/.cache/endstate.',
+}
+
+/** The variables with what they take, for `endstate settings` and the docs. */
+export const SETTINGS: readonly { name: string; shape: string }[] = Object.entries({ ...SHAPE, ...OF_COMMANDS }).map(
+  ([name, shape]) => ({ name, shape }),
+)
 
 const withoutPassword = (value: string): string => value.replace(/\/\/.*@/s, '//***@')
 

@@ -141,6 +141,18 @@ describe('what keeps it from coming up', () => {
     expect(nats.said).not.toContain('secret')
   })
 
+  it('is a replica set of another name, told on stdout too with --json', async () => {
+    const wrong = new URL(db.url)
+    wrong.searchParams.set('replicaSet', 'other')
+    const env = settings({ ENDSTATE_MONGODB_URL: wrong.href })
+    const child = startChild(dist('cli/main.js'), { args: ['start', '--json'], env })
+    expect((await child.exit({ timeoutMs: START_TIMEOUT_MS })).code).toBe(EXIT.unreachable)
+    const { error } = JSON.parse(child.lines.join('\n')) as { error: { code: string; message: string } }
+    expect(error.code).toBe('mongodb-unreachable')
+    expect(error.message).toMatch(/belongs to another replica set .*replicaSet=NAME/)
+    expect(child.errorLines).toContain(`endstate: ${error.message}`)
+  })
+
   it('is a MongoDB that is no replica set', async () => {
     const port = await freePort()
     const stop = await program(

@@ -27,7 +27,7 @@ const PIPELINE = 'referral'
 const PRICE = '0.40 EUR'
 const SAMPLE = /\.(png|jpe?g|tiff?|pdf)$/i
 
-export type DemoOptions = { once: boolean; json: boolean; timeoutMs: number }
+export type DemoOptions = { once: boolean; json: boolean; timeoutMs: number; dataStays: boolean }
 export type DemoEnd = { exitCode: ExitCode; next: 'close' | 'stay' }
 
 /** A directory that goes when the demo ends: after everything that is opened later. */
@@ -37,7 +37,8 @@ export const temporaryData = (lifetime: Lifetime): Promise<string> =>
     (dir) => rm(dir, { recursive: true, force: true }),
   )
 
-export const demo = async (io: Io, session: Session, { once, json, timeoutMs }: DemoOptions): Promise<DemoEnd> => {
+export const demo = async (io: Io, session: Session, options: DemoOptions): Promise<DemoEnd> => {
+  const { once, json, timeoutMs } = options
   let say = io.note
   const service = await startDev({ ...session, cwd: io.cwd, say: io.note, onWorker: (event) => say(workerText(event)) })
   const client = createApiClient({ url: service.url, source: null })
@@ -62,7 +63,7 @@ export const demo = async (io: Io, session: Session, { once, json, timeoutMs }: 
     say = io.note
   }
   const endings = await Promise.all(submitted.map((sample) => endingOf(client, sample)))
-  report(io, service, endings, { once, json, end, timeoutMs })
+  report(io, service, endings, { ...options, end })
   const asExpected = endings.every(({ problems }) => problems.length === 0)
   const exitCode = asExpected ? EXIT.ok : end === 'timed-out' ? EXIT.notSettled : EXIT.failed
   return { exitCode, next: once || exitCode !== EXIT.ok ? 'close' : 'stay' }
@@ -98,7 +99,7 @@ const unexpected = (name: string, record: LiveRecord, outputs: { [step: string]:
   return problems
 }
 
-type Outcome = Pick<DemoOptions, 'once' | 'json' | 'timeoutMs'> & { end: FollowEnd }
+type Outcome = DemoOptions & { end: FollowEnd }
 
 const report = (io: Io, service: DevService, endings: readonly Ending[], outcome: Outcome): void => {
   if (outcome.json) {
@@ -115,7 +116,7 @@ const report = (io: Io, service: DevService, endings: readonly Ending[], outcome
   if (outcome.end === 'timed-out') io.note(`Not all records had settled after ${durationText(outcome.timeoutMs)}.`)
   for (const { name, problems } of endings)
     if (problems.length > 0) io.note(`${name}: unexpected, ${problems.join('; ')}.`)
-  if (!outcome.once && !outcome.json) for (const line of welcome(service)) io.out(line)
+  if (!outcome.once && !outcome.json) for (const line of welcome(service, outcome)) io.out(line)
 }
 
 const endingText = ({ name, record, outputs }: Ending): string[] => {

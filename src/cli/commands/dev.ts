@@ -27,7 +27,8 @@ const factsOf = ({ url, worker, stack, configFile, pipelines }: DevService) => (
   ...stack.describe(),
 })
 
-export const welcome = (service: DevService): string[] => {
+/** `dataStays`: or it goes with the process. The commands are written as they work in a clone, too. */
+export const welcome = (service: DevService, { dataStays } = { dataStays: true }): string[] => {
   const { url, worker, config, pipelines, dataDir, mongo, nats } = factsOf(service)
   const [first] = pipelines
   return [
@@ -39,8 +40,8 @@ export const welcome = (service: DevService): string[] => {
     `  data       ${dataDir}`,
     `  mongodb    ${addressOf(mongo)}`,
     `  nats       ${addressOf(nats)}`,
-    `Submit with "endstate submit FILE --pipeline ${first?.name ?? 'NAME'} --wait${url.endsWith(':8080') ? '' : ` --url ${url}`}".`,
-    'Ctrl-C drains and stops; the data is kept.',
+    `Submit with "npx endstate submit FILE --pipeline ${first?.name ?? 'NAME'} --wait${url.endsWith(':8080') ? '' : ` --url ${url}`}".`,
+    dataStays ? 'Ctrl-C drains and stops; the data is kept.' : 'Ctrl-C drains, stops, and removes the data.',
   ]
 }
 
