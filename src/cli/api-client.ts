@@ -44,7 +44,7 @@ export const unreachable = (url: string, error: unknown): CliError => {
   const reason = reasonOf(error)
   const message =
     `No Endstate answers at ${url} (${reason}). ` +
-    'Start one with "endstate dev", or name another with --url or ENDSTATE_URL.'
+    'Start one with "npx endstate dev", or name another with --url or ENDSTATE_URL.'
   return new CliError(EXIT.unreachable, 'unreachable', message, error)
 }
 

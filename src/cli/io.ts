@@ -28,8 +28,9 @@ export const processIo = (): Io => ({
   note: (line) => void process.stderr.write(`${line}\n`),
   draw: (text) => void process.stderr.write(text),
   noteIsTerminal: process.stderr.isTTY,
-  columns: () => process.stderr.columns ?? 100,
-  rows: () => process.stderr.rows ?? 40,
+  // A terminal that does not know its size says 0.
+  columns: () => process.stderr.columns || 100,
+  rows: () => process.stderr.rows || 40,
   interruption() {
     const controller = new AbortController()
     process.once('SIGINT', () => controller.abort())

@@ -12,7 +12,7 @@ export const tableRow = (record: LiveRecord, now: string): string[] => {
   const row = rowOf(record)
   return [
     row.id,
-    clip(safeText(row.name), 32),
+    row.name === row.id ? '' : clip(safeText(row.name), 32),
     row.status,
     row.status === 'processing' ? row.state : '',
     String(row.attempts),
@@ -26,11 +26,14 @@ const subject = ({ step, attempt, provider, errorCode }: WayEntry): string =>
     .filter((part) => part !== null)
     .join(' ')
 
+/** Timers have XState's names, `xstate.after.lease of read.record.read.calling`; of interest is which one it was. */
+const eventName = (type: string): string => type.replace(/^xstate\.after\.(.+?)\.record(\..*)?$/, 'after $1')
+
 /** `+1.20 s  read.calling -> extract.ready  CALL_SUCCEEDED read #1`; the start is the record's acceptance. */
 export const wayLine = (entry: WayEntry, acceptedAt: string): string[] => [
   `+${(Math.max(0, between(acceptedAt, entry.at)) / 1000).toFixed(2)} s`,
   entry.from === entry.to || entry.from === '' ? entry.to : `${entry.from} -> ${entry.to}`,
-  safeText(`${entry.type} ${subject(entry)}`.trim()),
+  safeText(`${eventName(entry.type)} ${subject(entry)}`.trim()),
 ]
 
 const attemptRow = (step: string, attempt: LiveAttempt): string[] => [

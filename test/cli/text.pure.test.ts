@@ -1,7 +1,7 @@
 /** How values are written for people. */
 import { describe, expect, it } from 'vitest'
 import { boundText, clip, durationText, safeText, tableText } from '../../src/cli/text.js'
-import { outputLines, recordText } from '../../src/cli/record-text.js'
+import { outputLines, recordText, tableRow, wayLine } from '../../src/cli/record-text.js'
 import { liveRecord, seconds, wayEntry } from '../live/live-records.js'
 
 describe('durations', () => {
@@ -72,6 +72,21 @@ describe('a record', () => {
     ['its results', /patientName {3}97 % {2}A B/],
     ['its charges', /Charges\n {2}read {2}0\.40 EUR/],
   ])('shows %s', (_what, pattern) => expect(text).toMatch(pattern))
+
+  it.each([
+    ['xstate.after.lease of read.record.read.calling', 'after lease of read'],
+    ['xstate.after.patience.record.waiting', 'after patience'],
+    ['xstate.after.deadline.record', 'after deadline'],
+    ['CALL_SUCCEEDED', 'CALL_SUCCEEDED'],
+  ])('names the timer of its way, not XState’s event: %s', (type, shown) => {
+    expect(wayLine(wayEntry(2, { event: { type } }), seconds(0)).at(-1)).toBe(shown)
+  })
+
+  it('without a name of its own has none beside its id', () => {
+    const nameless = liveRecord('r2', { input: { mediaType: 'application/json', fileName: null, bytes: 2 } })
+    expect(tableRow(nameless, seconds(1)).slice(0, 3)).toEqual(['r2', '', 'processing'])
+    expect(tableRow({ ...nameless, key: 'case-17' }, seconds(1))[1]).toBe('case-17')
+  })
 
   it('whose result has no fields says so, and any other result is JSON', () => {
     expect(outputLines({ fields: [] })).toEqual(['no fields'])

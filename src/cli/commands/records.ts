@@ -16,9 +16,9 @@ export const list = async (io: Io, client: ApiClient, query: ListQuery, json: bo
     return EXIT.ok
   }
   const now = new Date().toISOString()
-  if (live.items.length === 0) io.note('No records. Submit one with "endstate submit FILE --pipeline NAME".')
+  if (live.items.length === 0) io.note('No records. Submit one with "npx endstate submit FILE --pipeline NAME".')
   else for (const line of tableText([TABLE_HEAD, ...live.items.map((record) => tableRow(record, now))])) io.out(line)
-  if (live.next !== null) io.note(`There are more: endstate list --page ${live.next}`)
+  if (live.next !== null) io.note(`There are more: the same with --page ${live.next}`)
   return EXIT.ok
 }
 
@@ -74,6 +74,6 @@ export const notSettled = (records: readonly LiveRecord[], afterMs: number): Cli
     EXIT.notSettled,
     'not-settled',
     records.length === 1
-      ? `Record ${records[0]!.id} had not settled after ${afterMs / 1000} s; it settles by ${records[0]!.settlesBy}. Follow it with "endstate watch ${records[0]!.id}".`
-      : `${records.length} records had not settled after ${afterMs / 1000} s. Follow them with "endstate watch".`,
+      ? `Record ${records[0]!.id} had not settled after ${afterMs / 1000} s; it settles by ${records[0]!.settlesBy}. Follow it with "npx endstate watch ${records[0]!.id}".`
+      : `${records.length} records had not settled after ${afterMs / 1000} s. Follow them with "npx endstate watch".`,
   )
