@@ -8,6 +8,7 @@
  */
 import { z } from 'zod'
 import { Box, PAGES_MAX, ReadPage } from '../ocr/read-output.js'
+import { TEXT_CHARACTERS_MAX } from './text-page.js'
 
 const TEXT_FIELDS = [
   'patientName',
@@ -64,6 +65,7 @@ export type Field = z.infer<typeof Field>
 export const ExtractOutput = z.object({ fields: z.array(Field).max(FIELDS_MAX) })
 export type ExtractOutput = z.infer<typeof ExtractOutput>
 
-/** What the step's `request` has to build: the pages that were read. */
+/** What the step's `request` has to build, or the JSON input has to be: pages that were read, or text that was typed. */
 export const ExtractRequest = z.object({ pages: z.array(ReadPage).max(PAGES_MAX) })
+export const ExtractText = z.object({ text: z.string().max(TEXT_CHARACTERS_MAX) })
 export type ExtractRequest = z.infer<typeof ExtractRequest>
