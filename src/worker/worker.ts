@@ -160,11 +160,11 @@ const takeSlotTurn = async (context: Context, provider: string, slot: Slot, deli
       if (intent) await apply(context, draft, intent)
     })
     await acknowledge(context, turn, delivery)
-    context.acked?.(provider)
     if (turn.kind !== 'saved') return
     const call = turn.calls.find((each) => each.provider === provider)
     if (call) follow = () => runAndFollow(context, turn, call, slot)
   } finally {
+    context.acked?.(provider)
     if (!follow) slot.release()
   }
   await follow?.()

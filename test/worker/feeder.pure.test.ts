@@ -1,6 +1,6 @@
 /** The feeder: who is hinted next, how many at once, and what happens to hints that are lost (F1, P12). */
 import { describe, expect, it } from 'vitest'
-import type { Heartbeats } from '../../src/persistence/contract.js'
+import type { Heartbeats, RecordStore } from '../../src/persistence/contract.js'
 import { createMemoryHeartbeats } from '../../src/persistence/memory-heartbeats.js'
 import { createMemoryRecordStore } from '../../src/persistence/memory-record-store.js'
 import { BusUnavailable } from '../../src/worker/contract.js'
@@ -19,7 +19,15 @@ type Options = { leases?: Pick<Heartbeats, 'lease'>; holder?: string; window?: n
 /** A feeder over a store in memory; `arrive` is how hints reach it: they stay on the bus until they are taken. */
 const feederOf = (options: Options = {}) => {
   const clock = options.clock ?? createHandClock()
-  const store = createMemoryRecordStore()
+  const real = createMemoryRecordStore()
+  const limits: number[] = []
+  const store: RecordStore = {
+    ...real,
+    waiting(provider, source, query) {
+      limits.push(query.limit)
+      return real.waiting(provider, source, query)
+    },
+  }
   const onBus: Hint[] = []
   const held: string[][] = []
   const state = { window: options.window ?? 4, away: false, loses: false, versions: [one.version] }
@@ -56,7 +64,19 @@ const feederOf = (options: Options = {}) => {
     await store.save(ids.map((id) => save(id, 1, { set: { queue: [] } })))
     return ids
   }
-  return { clock, store, feeder, onBus, held, state, wait, drop, take, ids: () => onBus.map(({ record: id }) => id) }
+  return {
+    clock,
+    store,
+    feeder,
+    onBus,
+    held,
+    state,
+    wait,
+    drop,
+    take,
+    limits,
+    ids: () => onBus.map(({ record: id }) => id),
+  }
 }
 
 describe('the feeder', () => {
@@ -152,6 +172,23 @@ describe('the feeder', () => {
     expect(held).toEqual([['free'], []])
   })
 
+  it('forgets hints that were taken, so that what it reads and holds stays small', async () => {
+    const { clock, feeder, wait, take, limits, onBus } = feederOf({ window: 50 })
+    await wait('x', 60)
+    feeder.start()
+    await clock.passes(400)
+    await take()
+    await clock.passes(400)
+    await take()
+    onBus.push({ type: 'STEP_READY', record: 'other', version: 2 })
+    await wait('y', 1, 1_000)
+    await clock.passes(300)
+    expect(limits.at(-1)).toBeGreaterThan(60)
+    await clock.passes(21_000)
+    expect(limits.at(-1)).toBeLessThan(60)
+    await feeder.close()
+  })
+
   it('keeps what the bus did not take', async () => {
     const { clock, feeder, wait, state, ids } = feederOf()
     await wait('x', 2)
@@ -170,6 +207,50 @@ describe('the feeder', () => {
     await clock.passes(1_000)
     await feeder.feedOnce('free')
     expect(onBus.map(({ type }) => type).sort()).toEqual(['RECORD_ACCEPTED', 'STEP_READY'])
+  })
+})
+
+describe('F2 slots don’t run dry', () => {
+  it('because a record that was refused a hint wakes the feeder', async () => {
+    const { clock, feeder, wait, onBus } = feederOf()
+    feeder.start()
+    await clock.passes(1_010)
+    await wait('x', 1, 1_010)
+    feeder.wake('free')
+    await clock.passes(40)
+    expect(onBus).toHaveLength(1)
+    await feeder.close()
+    expect(clock.sleeping()).toBe(0)
+  })
+
+  it('when nobody is held back any more: it looks often until all have heard of it', async () => {
+    const { clock, feeder, wait, take, held } = feederOf({ window: 1 })
+    await wait('x', 2)
+    feeder.start()
+    await clock.passes(400)
+    expect(held).toEqual([['free']])
+    await take()
+    await clock.passes(20)
+    await take()
+    await clock.passes(40)
+    expect(held).toEqual([['free'], []])
+    await wait('y', 1, 460)
+    await clock.passes(100)
+    expect(await take()).toEqual(['y000'])
+    await feeder.close()
+  })
+
+  it('and another one that does not lead is not woken', async () => {
+    const { clock, feeder, wait, onBus } = feederOf({ leases: { lease: async () => false } })
+    feeder.start()
+    await wait('x', 1)
+    await clock.passes(500)
+    feeder.wake('free')
+    await clock.passes(5_000)
+    expect(onBus).toEqual([])
+    await feeder.close()
+    feeder.wake('free')
+    expect(clock.sleeping()).toBe(0)
   })
 })
 

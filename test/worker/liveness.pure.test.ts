@@ -231,6 +231,28 @@ describe('V1 a hint at once', () => {
     await view.close()
   })
 
+  it('V2 does not count a hint that was taken and is not acked yet: it holds a slot already', async () => {
+    const { clock, view, state } = viewOf([member('a', { slots: { free: 1 } })])
+    view.start()
+    for (const _ of [1, 2]) view.hinted('free')
+    for (const _ of [1, 2]) view.taken('free')
+    state.pending = 2
+    await clock.passes(250)
+    expect(view.mayHint('free')).toBe(true)
+    for (const _ of [1, 2]) view.acked('free')
+    await clock.passes(250)
+    expect(view.mayHint('free')).toBe(false)
+    await view.close()
+  })
+
+  it('tells whom it refuses for too many hints on their way', () => {
+    const { view } = viewOf([member('a', { slots: { free: 1 } })])
+    const refused: string[] = []
+    view.onRefused((provider) => void refused.push(provider))
+    for (const _ of [1, 2]) view.hinted('free')
+    expect([view.mayHint('free'), refused]).toEqual([false, ['free']])
+  })
+
   it('does not ask a bus that is away', async () => {
     const { clock, view, state } = viewOf([member('a')])
     state.away = true

@@ -11,7 +11,7 @@ import { createMemoryBlobStore } from '../../src/persistence/memory-blob-store.j
 import { createMemoryRecordStore } from '../../src/persistence/memory-record-store.js'
 import { createSlotPools } from '../../src/providers/slots.js'
 import { createCallRunner } from '../../src/worker/call-runner.js'
-import type { Delivery, Hint } from '../../src/worker/contract.js'
+import type { Delivery, Hint, HintBus, HintConsumer } from '../../src/worker/contract.js'
 import { createIds } from '../../src/worker/ids.js'
 import type { Logger } from '../../src/worker/logger.js'
 import { createMailboxes } from '../../src/worker/mailbox.js'
@@ -89,7 +89,20 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
   const clock = createHandClock()
   const faulty = createFaultyStore()
   const blobs = options.blobs?.(createMemoryBlobStore({ now: clock.now })) ?? createMemoryBlobStore({ now: clock.now })
-  const bus = createMemoryHintBus({ clock })
+  const memoryBus = createMemoryHintBus({ clock })
+  const consumers = new Set<HintConsumer>()
+  const bus: HintBus = {
+    ...memoryBus,
+    consume(...consume) {
+      const consumer = memoryBus.consume(...consume)
+      consumers.add(consumer)
+      const close = () => {
+        consumers.delete(consumer)
+        return consumer.close()
+      }
+      return { ...consumer, close }
+    },
+  }
   const ids = createIds()
   const { log, lines } = createLog()
   const providers = new Map<string, HandProvider>(
@@ -106,7 +119,9 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
   const known = new Set<string>()
   const forced: { record: string; version: number; code: string; message: string }[] = []
   const taken: string[] = []
+  const acked: string[] = []
   const told: RecordDocument[] = []
+  const state = { forceFails: false }
   const liveness: { outages: readonly Outage[] | null } = { outages: [] }
   const pipelines = pipelineSet(compiled)
   const recent = createRecentRecords(100)
@@ -135,8 +150,12 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
     log,
     nobodyWaits: (provider) => !waiting.has(provider),
     taken: (provider) => void taken.push(provider),
+    acked: (provider) => void acked.push(provider),
     someoneKnows: (version) => known.has(version),
-    settleByForce: async (id, version, code, message) => void forced.push({ record: id, version, code, message }),
+    settleByForce: async (id, version, code, message) => {
+      if (state.forceFails) throw new Error('Away.')
+      forced.push({ record: id, version, code, message })
+    },
     timersAtOnceMax: options.timersAtOnceMax ?? 4,
   })
   return {
@@ -157,9 +176,12 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
     waiting,
     known,
     forced,
+    state,
     taken,
+    acked,
     told,
     provider: (name: string) => providers.get(name)!,
+    consumers: () => consumers.size,
     free: (name: string) => slots.get(name)!.free(),
     /** Inserts a record as `accept` would. */
     async insert(change: Partial<RecordDocument> = {}, pipeline = compiled[0]!): Promise<RecordDocument> {

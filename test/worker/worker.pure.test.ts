@@ -124,6 +124,16 @@ describe('W1 a hint', () => {
     expect(scene.forced).toMatchObject([{ record: 'r1', version: 1, code: 'too-large' }])
   })
 
+  it('whose record cannot even be ended now is neither acked nor given back: it comes again', async () => {
+    const scene = createScene([one])
+    await scene.insert()
+    scene.next(refused)
+    scene.state.forceFails = true
+    expect(await hint(scene)).toEqual([])
+    expect(scene.acked).toEqual(['free'])
+    expect([scene.free('free'), scene.worker.inFlight()]).toEqual([2, 0])
+  })
+
   it('goes back at once when no slot is free, and is counted as taken', async () => {
     const scene = createScene([one], { slots: { free: 1 } })
     await scene.insert()
@@ -131,6 +141,7 @@ describe('W1 a hint', () => {
     await hint(scene)
     expect(await hint(scene, 'free', 'r2')).toEqual(['nak 100'])
     expect(scene.taken).toEqual(['free', 'free'])
+    expect(scene.acked).toEqual(['free', 'free'])
     expect((await scene.read('r2')).version).toBe(1)
   })
 })
@@ -380,8 +391,10 @@ describe('close', () => {
     await scene.insert()
     scene.worker.start()
     await hint(scene)
+    expect(scene.consumers()).toBe(scene.slots.size + 1)
     const closing = scene.worker.close(25_000)
     await scene.clock.passes(1_000)
+    expect(scene.consumers()).toBe(0)
     await scene.bus.publish({ provider: 'free' }, { type: 'STEP_READY', record: 'r1', version: 1 })
     await settle()
     expect(scene.worker.inFlight()).toBe(1)
