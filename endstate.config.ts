@@ -1,6 +1,6 @@
 /**
- * The config that comes with Endstate: scanned referrals become structured fields, with engines that run inside the
- * worker. No account, no key, no network. Copy this file to start your own.
+ * The config that comes with Endstate: referrals, scanned or as text, become structured fields, with engines that run
+ * inside the worker. No account, no key, no network. Copy this file to start your own.
  */
 import { endstate, extract, ExtractOutput, ReadOutput, tesseract } from 'endstate'
 
@@ -41,4 +41,22 @@ const referral = es
     price: { fixed: '0.40', currency: 'EUR', unless: ({ fields }) => fields.length === 0 },
   })
 
-export default es.config({ pipelines: [referral] })
+const letter = es
+  .pipeline('letter', {
+    revision: 1,
+    description: 'A referral as text, { "text": "…" }: extract its fields.',
+    accepts: ['application/json'],
+    inputBytesMax: 1024 * 1024,
+    maxWait: '1h',
+    lease: { sendWithin: '2s', failover: '3s' },
+  })
+  .step('extract', {
+    description: 'Finds the fields of a referral in its text.',
+    use: ['extract'],
+    output: ExtractOutput,
+    deadline: '10s',
+    attempts: 3,
+    price: { fixed: '0.10', currency: 'EUR', unless: ({ fields }) => fields.length === 0 },
+  })
+
+export default es.config({ pipelines: [referral, letter] })
