@@ -29,13 +29,8 @@ export const submitMany = (
 export const readMany = (deployment: Deployment, node: TestNode, ids: readonly string[]): Promise<RecordJson[]> =>
   inLanes(ids, (id) => deployment.read(node, id))
 
-/** Waits until none of them is processing any more; answers them in the order of `ids`. */
-export const settleMany = async (
-  deployment: Deployment,
-  node: TestNode,
-  ids: readonly string[],
-  timeoutMs: number,
-): Promise<RecordJson[]> => {
+/** Waits until none of them is processing any more. */
+export const settleAll = async (deployment: Deployment, ids: readonly string[], timeoutMs: number): Promise<void> => {
   const records = deployment.db.collection<{ _id: string; status: string }>('records')
   let open = ids.length
   await waitFor(
@@ -45,5 +40,15 @@ export const settleMany = async (
     },
     { timeoutMs, what: () => `${open} of ${ids.length} records to settle` },
   )
+}
+
+/** The same; answers them in the order of `ids`. */
+export const settleMany = async (
+  deployment: Deployment,
+  node: TestNode,
+  ids: readonly string[],
+  timeoutMs: number,
+): Promise<RecordJson[]> => {
+  await settleAll(deployment, ids, timeoutMs)
   return readMany(deployment, node, ids)
 }
