@@ -200,7 +200,7 @@ describe('several processes', () => {
 describe('a record that no worker can advance', () => {
   it('is settled by force after 20 hints, while others go on', async () => {
     const world = createWorld()
-    const process = await answering(world, both())
+    const process = await answering(world, both({ pipelines: [one] }))
     const unreadable = { wakeAt: after(0), queue: [], timers: [] }
     await world.insert(one, { _id: 'stuck', ...unreadable })
     await world.clock.passes(300_000)
@@ -211,6 +211,16 @@ describe('a record that no worker can advance', () => {
     await world.clock.passes(300_000)
     expect(await world.read('stuck')).toMatchObject({ status: 'investigation', reason: { code: 'cannot-advance' } })
     expect(process.lines.map(({ msg }) => msg)).toContain('A record was settled by force.')
+    await closeAll(world, process)
+  })
+
+  it('is left alone when it has moved since it was last looked at', async () => {
+    const world = createWorld()
+    world.store.due = async (query) => (await world.real.due(query)).map((due) => ({ ...due, version: 1 }))
+    const process = await answering(world, both({ pipelines: [one] }))
+    await world.insert(one, { _id: 'moved', version: 2, wakeAt: after(0), queue: [], timers: [] })
+    await world.clock.passes(600_000)
+    expect(await world.read('moved')).toMatchObject({ status: 'processing', version: 2 })
     await closeAll(world, process)
   })
 })
