@@ -25,8 +25,6 @@ export class ThreadFailure extends Error {
 export type ThreadPool<Job, Answer> = {
   /** Throws ThreadFailure. */
   run(job: Job, signal: AbortSignal): Promise<Answer>
-  /** Threads alive, idle ones included. */
-  size(): number
   close(): Promise<void>
 }
 
@@ -88,7 +86,6 @@ export function createThreadPool<Job, Answer>(entry: URL, data: unknown, slots: 
 
   return {
     run,
-    size: () => all.size,
     close: async () => {
       closed = true
       idle.length = 0
