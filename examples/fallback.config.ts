@@ -1,5 +1,7 @@
 /**
- * A claim is triaged by a paid model behind an HTTP endpoint; when that fails or is away, by a second one.
+ * A claim is triaged by a paid model behind an HTTP endpoint; when that refuses or cannot be reached, by a second one.
+ * A call that was sent and has no answer (a timeout, a 500) is repeated under its key, and ends in investigation when that
+ * does not help: with `onUncertain: 'fallback'` the second model would be asked, and paid, too.
  *
  *   endstate verify --config examples/fallback.config.ts
  */

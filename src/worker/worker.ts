@@ -170,11 +170,14 @@ const takeSlotTurn = async (context: Context, provider: string, slot: Slot, deli
   await follow?.()
 }
 
+/** While two versions run side by side, a hint looks for a worker that knows its record; each miss costs this wait. */
+const FOREIGN_NAK_MS = 500
+
 /** W1 */
 const acknowledge = async (context: Context, turn: Turn, delivery: Delivery): Promise<void> => {
   if (turn.kind === 'unknown') return delivery.nak(1_000)
   // Left to those who know its version; when nobody does, a hint that comes again and again would only fill the window.
-  if (turn.kind === 'foreign' && context.someoneKnows(turn.doc.pipelineVersion)) return delivery.nak(5_000)
+  if (turn.kind === 'foreign' && context.someoneKnows(turn.doc.pipelineVersion)) return delivery.nak(FOREIGN_NAK_MS)
   if (turn.kind === 'refused') await endRefused(context, turn)
   delivery.ack()
 }

@@ -107,6 +107,16 @@ describe('L1 a heartbeat', () => {
     await liveness.close()
   })
 
+  it('keeps the clock on the server’s time', async () => {
+    const clock = createHandClock()
+    const ahead = createMemoryHeartbeats({ now: () => new Date(clock.now().getTime() + 7_000) })
+    const liveness = createLiveness({ heartbeats: ahead, clock, member: member('a'), log: createLog().log })
+    await liveness.start()
+    await clock.passes(1_000)
+    expect(clock.adjusted).toEqual([7_000, 7_000])
+    await liveness.close()
+  })
+
   it('says who is there, and takes its leave', async () => {
     const { clock, heartbeats, liveness } = livenessOf()
     await liveness.start()

@@ -108,7 +108,7 @@ describe('W1 a hint', () => {
     expect(await timer(scene)).toEqual(['nak 1000'])
     scene.liveness.outages = []
     scene.known.add('v0')
-    expect(await hint(scene, 'free', 'r2')).toEqual(['nak 5000'])
+    expect(await hint(scene, 'free', 'r2')).toEqual(['nak 500'])
     // When nobody alive knows its version, it comes again with the record that is carried over.
     scene.known.clear()
     expect(await hint(scene, 'free', 'r2')).toEqual(['ack'])
