@@ -43,6 +43,8 @@ import type { Turn } from './worker/turn.js'
 import { hintReady, startRoles } from './roles.js'
 import type { Role, Shared } from './roles.js'
 
+/** A little more than what calls that run are given. */
+const CLOSE_MS_MAX = 27_000
 const CARRY_OVER_AFTER_MS = 10 * 60_000
 
 export type EndstateOptions = {
@@ -210,7 +212,10 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       stopRoles = await startRoles(shared, accept)
     },
     async close() {
+      // While storage is away, saves that wait for it must not hold the process longer than calls may.
+      const enough = setTimeout(() => closing.abort(), CLOSE_MS_MAX)
       await stopRoles()
+      clearTimeout(enough)
       closing.abort()
       await shared.records.drain()
       await shared.loadView.close()
