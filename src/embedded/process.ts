@@ -47,7 +47,9 @@ export async function findProcess(pidFile: string, mark: string): Promise<(Proce
   const commandLine = await commandLineOf(pid)
   if (commandLine === null || !commandLine.includes(mark)) return null
   const port = Number(/ --port (\d+)/.exec(commandLine)?.[1])
-  const isAlive = async () => (await commandLineOf(pid))?.includes(mark) ?? false
+  // Not by the command line: a process that ends loses it before it lets go of its files.
+  const began = await startTimeOf(pid)
+  const isAlive = async () => began !== null && (await startTimeOf(pid)) === began
   return { pid, port, isAlive, stop: (timeoutMs) => end(pid, isAlive, timeoutMs) }
 }
 

@@ -12,7 +12,7 @@ import type { RecordStore, WaitingRecord } from './contract.js'
 import { withDeadline } from './deadline.js'
 import { reading } from './failures.js'
 import { INDEX } from './indexes.js'
-import { findRecords, readOn } from './queries.js'
+import { findRecords } from './queries.js'
 import type { Where } from './queries.js'
 import type { StoreIo } from './store-io.js'
 import type { StoredRecord } from './stored-form.js'
@@ -113,18 +113,22 @@ const readSorted = (io: StoreIo, where: Where, provider: string, range: Range, l
   )
 }
 
-export const findWaiting = (
+/** A record that waits twice at this provider stands once, at its first place. */
+export const findWaiting = async (
   io: StoreIo,
   provider: string,
   source: string,
   query: WaitingQuery,
   sharded: boolean,
-): Promise<WaitingRecord[]> =>
-  readOn(
-    query.limit,
-    rangesOf(query).map((range) => async (limit) => {
-      const where = whereOf(provider, source, range, query)
-      const rows = await (sharded ? readSorted(io, where, provider, range, limit) : readInIndexOrder(io, where, limit))
-      return rows.map(toWaiting(provider, range))
-    }),
-  )
+): Promise<WaitingRecord[]> => {
+  const found: WaitingRecord[] = []
+  for (const range of rangesOf(query)) {
+    const limit = query.limit - found.length
+    if (limit <= 0) break
+    const where = whereOf(provider, source, range, query)
+    if (found.length > 0) where._id = { $nin: found.map(({ id }) => id) }
+    const rows = await (sharded ? readSorted(io, where, provider, range, limit) : readInIndexOrder(io, where, limit))
+    found.push(...rows.map(toWaiting(provider, range)))
+  }
+  return found
+}
