@@ -42,6 +42,7 @@ export async function openConnection(url, path, headers = '') {
   socket.setTimeout(ANSWER_MS_MAX, () => waiting && socket.destroy(new Error('no answer in time')))
   return {
     post(body) {
+      if (socket.destroyed) return Promise.reject(new Error('The service had closed the connection.'))
       return new Promise((resolve, reject) => {
         waiting = { resolve, reject }
         socket.write(`${head}Content-Length: ${body.length}\r\n\r\n${body}`)

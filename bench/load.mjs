@@ -141,7 +141,8 @@ export async function openLoop(service, { pipeline, perSecond, warmUpMs, measure
   for (let n = 0; n < count; n += 1) {
     const pauseMs = startMs + n * everyMs - performance.now()
     if (pauseMs > 0) await sleep(pauseMs)
-    const connection = free.pop()
+    // In turn: one that idles for seconds is closed by its server.
+    const connection = free.shift()
     if (connection === undefined) throw new Error('More than 32 answers are outstanding: the service does not keep up.')
     const sentMs = performance.now()
     const one = connection.post(submission(pipeline)).then((answer) => {

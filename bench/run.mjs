@@ -39,6 +39,9 @@ const times = flags.quick
   ? { primeRecords: 2_000, primeMs: 3_000, warmUpMs: 300, measureMs: 1_500, turns: 1, latencyMs: 2_000 }
   : { primeRecords: 8_000, primeMs: 10_000, warmUpMs: 1_000, measureMs: 6_000, turns: 2, latencyMs: 12_000 }
 
+/** Nothing here may run for ever: what hangs is named by the last line before it. */
+const RUN_MS_MAX = 6 * 60_000
+
 const say = (text) => process.stderr.write(`${text}\n`)
 const cleanups = []
 const cleanUp = async () => {
@@ -100,8 +103,13 @@ async function main() {
   if (flags.write) await writeFile(join(import.meta.dirname, '../docs/bench.md'), markdownOf(report))
 }
 
+const tooLong = setTimeout(() => {
+  say(`The bench did not end within ${RUN_MS_MAX / 1000} s.`)
+  void cleanUp().then(() => process.exit(1))
+}, RUN_MS_MAX)
 try {
   await main()
 } finally {
+  clearTimeout(tooLong)
   await cleanUp()
 }
