@@ -9,7 +9,7 @@
 import type { AnyMachineSnapshot } from 'xstate'
 import { contextOf, persist, restore } from './advance.js'
 import type { CompiledPipeline } from './compiled.js'
-import type { HistoryEntry, OutboxEntry, RecordDocument, StepRecord, Timer } from './record.js'
+import type { HistoryEntry, MutableFields, OutboxEntry, RecordDocument, StepRecord, Timer } from './record.js'
 import { isSettled } from './record.js'
 
 /** Ask a provider, once the save is confirmed. */
@@ -44,20 +44,7 @@ export type DraftSave = {
   id: string
   expectedVersion: number
   writer: string
-  set: Pick<
-    RecordDocument,
-    | 'status'
-    | 'generation'
-    | 'snapshot'
-    | 'timers'
-    | 'wakeAt'
-    | 'queue'
-    | 'settlesBy'
-    | 'settledAt'
-    | 'outagesUntil'
-    | 'reason'
-    | 'pipelineVersion'
-  >
+  set: MutableFields
   steps: RecordDocument['steps']
   charges: RecordDocument['charges']
   history: HistoryEntry[]

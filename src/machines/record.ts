@@ -157,6 +157,22 @@ export type RecordDocument = {
   shard: number
 }
 
+/** The fields of a document that a save may replace whole. */
+export type MutableFields = Pick<
+  RecordDocument,
+  | 'status'
+  | 'generation'
+  | 'snapshot'
+  | 'timers'
+  | 'wakeAt'
+  | 'queue'
+  | 'settlesBy'
+  | 'settledAt'
+  | 'outagesUntil'
+  | 'reason'
+  | 'pipelineVersion'
+>
+
 /** Inline limit for inputs and results, in bytes. Above it the payload is a blob. */
 export const INLINE_BYTES_MAX = 64 * 1024
 /** No document grows past this; pipelines that could are refused when they are compiled. */

@@ -9,23 +9,16 @@
  *    version unmoved means: send the same bytes and token again. Nothing is decided anew.
  * S4 One record's failure never changes the answer for another record of the same batch.
  */
-import type { Charge, HistoryEntry, OutboxEntry, RecordDocument, RecordStatus } from '../machines/record.js'
-
-/** The fields of a document that a save may replace whole. */
-export type MutableFields = Pick<
+import type {
+  Charge,
+  HistoryEntry,
+  MutableFields,
+  OutboxEntry,
   RecordDocument,
-  | 'status'
-  | 'generation'
-  | 'snapshot'
-  | 'timers'
-  | 'wakeAt'
-  | 'queue'
-  | 'settlesBy'
-  | 'settledAt'
-  | 'outagesUntil'
-  | 'reason'
-  | 'pipelineVersion'
->
+  RecordStatus,
+} from '../machines/record.js'
+
+export type { MutableFields }
 
 /**
  * One compare-and-set. `history` holds one entry per event of the save (a fused save has two), each with

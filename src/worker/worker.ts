@@ -46,8 +46,6 @@ export type Worker = {
   start(): void
   pause(): Promise<void>
   resume(): void
-  /** Applies one event to a record; what it leads to is carried out. */
-  deliver(record: string, event: RecordEvent): Promise<Turn>
   /** The handlers of the hint queues: also fed directly when the bus is away. */
   onProviderHint(provider: string, delivery: Delivery): void
   onTimerHint(delivery: Delivery): void
@@ -113,13 +111,6 @@ export const createWorker = (deps: WorkerDeps): Worker => {
     },
     resume() {
       for (const consumer of consumers) consumer.resume()
-    },
-    deliver: async (record, event) => {
-      const turn = await deps.turns(record, async (draft) => {
-        await apply(context, draft, event)
-      })
-      if (turn.kind === 'saved') followCalls(context, turn, new Map())
-      return turn
     },
     onProviderHint,
     onTimerHint,
