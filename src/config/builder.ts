@@ -48,6 +48,8 @@ export type StepOptions<P extends string, O, S extends z.ZodType> = {
   price?: { fixed: string; currency: string; unless?: (output: z.output<S>) => boolean }
   /** For paid blind providers: may the intent be saved together with the previous result? Default no. */
   fuse?: boolean
+  /** The request can't be built again from the record (it names the time, say): keep its bytes. Default no. */
+  keepRequest?: boolean
 }
 
 /** A pipeline as a config lists it. */
@@ -86,6 +88,7 @@ const defineStep = (name: string, options: StepOptions<string, never, z.ZodType>
     onUncertain: options.onUncertain ?? null,
     price: (options.price as Price | undefined) ?? null,
     fuse: options.fuse ?? false,
+    keepRequest: options.keepRequest ?? false,
   }
 }
 

@@ -34,6 +34,7 @@ export const STEP_OPTIONS: Known<StepOptions<any, any, any>> = {
   onUncertain: { retry: true },
   price: { ...price, unless: true },
   fuse: true,
+  keepRequest: true,
 }
 
 type Names = { readonly [name: string]: true | Names }

@@ -9,16 +9,13 @@ import { deadlineMs, leaseMs } from './delays.js'
 import type { PipelineDefinition, StepDefinition } from './pipeline.js'
 import type { OwnChart, Terms } from './record-machine.js'
 import { buildMachine } from './record-machine.js'
+import { describePrice, priceProblems } from './price.js'
 import { DOCUMENT_BYTES_MAX, INLINE_BYTES_MAX } from './record.js'
 import { timerMaxima, verify } from './verify.js'
 import type { Verification } from './verify.js'
 
 export const NAME_PATTERN = /^[a-z0-9-]{1,40}$/
 const RESERVED = new Set(['completed', 'rejected', 'cancelled', 'investigation', 'record', 'timers'])
-const AMOUNT = /^\d{1,12}(\.\d{1,6})?$/
-const CURRENCY = /^[A-Z]{3}$/
-/** Of a config that nobody typed; a number would pass the pattern and be charged as a float. */
-const isAmount = (value: unknown): boolean => typeof value === 'string' && AMOUNT.test(value)
 const ACCEPTED = /^(\*\/\*|[a-z0-9!#$&^_.+-]+\/(\*|[a-z0-9!#$&^_.+-]+))$/i
 
 /** Lists every problem found, so that one run shows them all. */
@@ -45,10 +42,7 @@ const checkStep = (pipeline: PipelineDefinition, step: StepDefinition, terms: Te
   if (!Number.isInteger(step.attempts) || step.attempts < 1 || step.attempts > 10)
     say(`allows ${step.attempts} attempts; it needs a whole number from 1 to 10.`)
   if (!(step.deadlineMs > 0 && step.deadlineMs <= 24 * 3_600_000)) say('needs a deadline between 1 ms and 24 h.')
-  if (step.price && !isAmount(step.price.fixed))
-    say(`has the price ${JSON.stringify(step.price.fixed)}; write a decimal string such as "0.40".`)
-  if (step.price && !CURRENCY.test(step.price.currency))
-    say(`has a price in "${step.price.currency}"; write the currency's code, such as "EUR".`)
+  if (step.price) for (const problem of priceProblems(step.price)) say(problem)
   if (typeof (step.output as Partial<z.ZodType> | undefined)?.safeParse !== 'function')
     say('has no zod schema as its output; every output is checked by one.')
   const { onUncertain } = step
@@ -96,10 +90,7 @@ export const checkDefinition = (pipeline: PipelineDefinition, terms: Terms): str
   const names = pipeline.steps.map(({ name }) => name)
   for (const name of new Set(names.filter((candidate, index) => names.indexOf(candidate) !== index)))
     problems.push(`Step "${name}" is defined twice.`)
-  if (pipeline.price && !isAmount(pipeline.price.fixed))
-    problems.push(`The price ${JSON.stringify(pipeline.price.fixed)} must be a decimal string such as "0.40".`)
-  if (pipeline.price && !CURRENCY.test(pipeline.price.currency))
-    problems.push(`The price's currency "${pipeline.price.currency}" must be a code such as "EUR".`)
+  if (pipeline.price) for (const problem of priceProblems(pipeline.price)) problems.push(`The record ${problem}`)
   if (pipeline.accepts.length === 0) problems.push('It accepts nothing; name media types, such as "image/*".')
   for (const type of pipeline.accepts)
     if (!ACCEPTED.test(type))
@@ -151,11 +142,8 @@ export const describePipeline = (pipeline: PipelineDefinition, terms: Terms, own
     backoff: step.backoff,
     onUncertain: step.onUncertain,
     fuse: step.fuse,
-    price: step.price && {
-      fixed: step.price.fixed,
-      currency: step.price.currency,
-      rule: step.price.unless !== undefined,
-    },
+    price: describePrice(step.price),
+    ...(step.keepRequest && { keepRequest: true }),
     output: jsonSchema(step.output),
   })),
   chart: own

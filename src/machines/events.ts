@@ -3,7 +3,7 @@
  * them, because the machine has no clock and no randomness. Each event about a call names its step,
  * attempt and generation, and guards check all three.
  */
-import type { Charge, Evidence, Payload, PayloadRef, RecordError, Spend } from './record.js'
+import type { Charge, Evidence, FrozenRequest, Payload, PayloadRef, RecordError, Spend, Usage } from './record.js'
 
 /** One attempt of one step in one generation. */
 export type CallRef = { step: string; attempt: number; generation: number }
@@ -14,6 +14,38 @@ export type AttemptStarted = CallRef & {
   requestKey: string
   /** ISO time after which the request must not be sent any more. */
   sendBy: string
+  /** Absent when the request could not be built: nothing will be sent. */
+  request?: FrozenRequest
+  /** What this call may cost at most, where that is known better than by the provider's terms. */
+  spendMax?: { amount: string; currency: string }
+}
+
+/** The provider took the call as a job; its result will be fetched by `handle`. */
+export type CallAccepted = CallRef & { type: 'CALL_ACCEPTED'; handle: string; evidence: Evidence | null }
+
+/** A running call told its id or how far it is. It decides nothing. */
+export type CallProgressed = CallRef & {
+  type: 'CALL_PROGRESSED'
+  handle: string | null
+  progress: { outputTokens?: number; fraction?: number } | null
+}
+
+/** The provider knows of no such call. Certain only once it can no longer arrive. */
+export type CallMissed = CallRef & { type: 'CALL_MISSED'; evidence: Evidence | null }
+
+/** Someone trusted says that there is news of a job: ask now instead of at the next poll. */
+export type CallNudged = CallRef & { type: 'CALL_NUDGED' }
+
+/** A step that waits for a slot may not start: its provider is down, or money has run out. */
+export type StepHeld = {
+  type: 'STEP_HELD'
+  step: string
+  provider: string
+  code: string
+  message: string
+  /** ISO time until which it waits, with `wait`. */
+  until: string
+  then: 'wait' | 'fall-back' | 'give-up'
 }
 
 export type CallSucceeded = CallRef & {
@@ -23,6 +55,7 @@ export type CallSucceeded = CallRef & {
   charge: Pick<Charge, 'amount' | 'currency'> | null
   spend: Spend | null
   evidence: Evidence | null
+  usage?: Usage
 }
 
 /** The provider certainly produced no usable result. */
@@ -37,6 +70,7 @@ export type CallFailed = CallRef & {
   backoffMs: number
   spend: Spend | null
   evidence: Evidence | null
+  usage?: Usage
 }
 
 /** Nobody knows whether the provider ran it. */
@@ -45,6 +79,7 @@ export type CallUncertain = CallRef & {
   error: RecordError
   spend: Spend | null
   evidence: Evidence | null
+  usage?: Usage
 }
 
 /** The worker held a durable intent, but sendBy passed before the request could leave. */
@@ -74,12 +109,27 @@ export type TimerFired = { type: `xstate.after.${string}` }
 /** An event of a hand-written machine, delivered through the API. */
 export type CustomEvent = { type: 'CUSTOM'; name: string; data: unknown }
 
-export type CallEvent = AttemptStarted | CallSucceeded | CallFailed | CallUncertain | CallNotSent | ResultUnstorable
-export type RecordEvent = CallEvent | OperatorEvent | BookkeepingEvent | TimerFired | CustomEvent
+export type CallEvent =
+  | AttemptStarted
+  | CallAccepted
+  | CallProgressed
+  | CallMissed
+  | CallNudged
+  | CallSucceeded
+  | CallFailed
+  | CallUncertain
+  | CallNotSent
+  | ResultUnstorable
+export type RecordEvent = CallEvent | StepHeld | OperatorEvent | BookkeepingEvent | TimerFired | CustomEvent
 
 /** Types that a pipeline's author can't use for own events: their meaning is fixed, and operators' events need rights. */
 const BUILT_IN_EVENT_TYPES: ReadonlySet<string> = new Set<Exclude<RecordEvent['type'], TimerFired['type']>>([
   'ATTEMPT_STARTED',
+  'CALL_ACCEPTED',
+  'CALL_PROGRESSED',
+  'CALL_MISSED',
+  'CALL_NUDGED',
+  'STEP_HELD',
   'CALL_SUCCEEDED',
   'CALL_FAILED',
   'CALL_UNCERTAIN',

@@ -44,11 +44,25 @@ export type PayloadRef = { sha256: string; bytes: number; blob?: string }
 /** Facts about one wire call that help a person: HTTP status, provider's request id, model. Never content. */
 export type Evidence = { [name: string]: string | number | boolean | null }
 
+/** What a provider says that a call used. Whole numbers but for `seconds`; more names may come with an adapter. */
+export type Usage = {
+  inputTokens?: number
+  cachedInputTokens?: number
+  outputTokens?: number
+  pages?: number
+  seconds?: number
+  [unit: string]: number | undefined
+}
+
+/** The bytes that an attempt sends, named by their hash; `blob` holds them where they can't be built again. */
+export type FrozenRequest = { sha256: string; blob?: string }
+
 export type Attempt = {
   /** 1-based, never restarted. */
   n: number
   generation: number
   provider: string
+  model?: string
   requestKey: string
   /** Null while the attempt is open. */
   outcome: Outcome | null
@@ -57,6 +71,15 @@ export type Attempt = {
   sendBy: Date
   endedAt: Date | null
   spend: Spend | null
+  /** Absent for calls of which no request was built. */
+  request?: FrozenRequest
+  /** What this call may cost at most, where that is known better than by its provider's terms. */
+  spendMax?: { amount: string; currency: string }
+  /** The provider's own id of the call, known before its end: a job's, or of a stream's first event. */
+  handle?: string
+  usage?: Usage
+  /** How far a running call has come, as last told. */
+  progress?: { at: Date; outputTokens?: number; fraction?: number }
   /** A later paid call was made, or may have to be made, while this one may have been executed. */
   possibleDuplicate?: boolean
   error: RecordError | null
@@ -90,7 +113,13 @@ export type Timer = {
 }
 
 /** A step that waits for a slot at a provider. */
-export type QueueEntry = { provider: string; step: string; readyAt: Date }
+export type QueueEntry = {
+  provider: string
+  step: string
+  readyAt: Date
+  /** Why it may not start before `readyAt`. */
+  held?: { code: string; message: string }
+}
 
 export type HistoryEntry = {
   version: number
@@ -102,6 +131,8 @@ export type HistoryEntry = {
   to: string
   /** Who caused it: `worker:<id>`, `sweeper:<id>`, `ingest:<adapter>`, `operator:<name>`. */
   by: string
+  /** Steps that were entered with a result already there: it was returned, nothing was called (P3). */
+  reused?: string[]
 }
 
 /** A fact for others, in order per record, kept until each sink has it. */

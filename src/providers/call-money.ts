@@ -7,42 +7,52 @@
  * - Y2 Spend of a paid call that nobody told us (`null`) is the provider's upper bound: a call that cost nothing is
  *   reported as "0". Only a call that certainly did not run has none.
  */
-import type { Charge, Evidence, Spend } from '../machines/record.js'
+import type { Charge, Evidence, Spend, Usage } from '../machines/record.js'
 import type { Price, ProviderTerms } from '../machines/pipeline.js'
 import { isDecimal, isZeroDecimal } from './decimal.js'
 
 /** `never` is the price's own type for the output: the builder has tied it to the schema that was just passed. */
 export function decideCharge(
   price: Price | null,
-  output: unknown,
+  facts: { output: unknown; usage: Usage },
 ): { charge: Pick<Charge, 'amount' | 'currency'> | null; trouble: string | null } {
   if (price === null) return { charge: null, trouble: null }
-  if (!isDecimal(price.fixed)) return { charge: null, trouble: 'names no valid amount' }
-  if (isZeroDecimal(price.fixed)) return { charge: null, trouble: null }
+  const amount = 'fixed' in price ? price.fixed : undefined
+  if (!isDecimal(amount)) return { charge: null, trouble: 'names no valid amount' }
+  if (isZeroDecimal(amount)) return { charge: null, trouble: null }
   if (price.unless !== undefined) {
     let free: unknown
     try {
-      free = price.unless(output as never)
+      free = price.unless(facts.output as never)
     } catch {
       return { charge: null, trouble: 'threw' }
     }
     if (typeof free !== 'boolean') return { charge: null, trouble: `answered ${free === null ? 'null' : typeof free}` }
     if (free) return { charge: null, trouble: null }
   }
-  return { charge: { amount: price.fixed, currency: price.currency }, trouble: null }
+  return { charge: { amount, currency: price.currency }, trouble: null }
 }
 
 const SPEND_BASES: ReadonlySet<unknown> = new Set<Spend['basis']>(['reported', 'estimated', 'upper-bound'])
 
-export function spendOf(terms: ProviderTerms, told: Spend | null | undefined, evidence: Evidence): Spend | null {
-  if (told === null || told === undefined) return upperBound(terms)
+type Bound = { amount: string; currency: string } | undefined
+
+export function spendOf(
+  terms: ProviderTerms,
+  bound: Bound,
+  told: Spend | null | undefined,
+  evidence: Evidence,
+): Spend | null {
+  if (told === null || told === undefined) return upperBound(terms, bound)
   if (isDecimal(told.amount) && /^[A-Z]{3}$/.test(told.currency) && SPEND_BASES.has(told.basis)) {
     return { amount: told.amount, currency: told.currency, basis: told.basis }
   }
   evidence['spendRule'] = 'answered no valid spend'
-  return upperBound(terms)
+  return upperBound(terms, bound)
 }
 
-export function upperBound({ cost, spendMax }: ProviderTerms): Spend | null {
-  return cost === 'paid' && spendMax !== null ? { ...spendMax, basis: 'upper-bound' } : null
+/** `bound`: of this attempt, where that is known better than by the terms. */
+export function upperBound({ cost, spendMax }: ProviderTerms, bound?: Bound): Spend | null {
+  const most = bound ?? spendMax
+  return cost === 'paid' && most !== null ? { ...most, basis: 'upper-bound' } : null
 }

@@ -10,10 +10,10 @@
  * - C3 Nothing of an output, and no text that an adapter was thrown, gets into an error or the evidence.
  */
 import type { z } from 'zod'
-import type { Charge, Evidence, FailureKind, RecordError, Spend } from '../machines/record.js'
+import type { Charge, Evidence, FailureKind, RecordError, Spend, Usage } from '../machines/record.js'
 import type { Price, ProviderTerms } from '../machines/pipeline.js'
 import type { Clock } from '../worker/contract.js'
-import type { CallAnswer, CallInput, CallRequest, Provider } from './contract.js'
+import type { AskAnswer, CallAnswer, CallInput, CallRequest, Provider, Question } from './contract.js'
 import { decideCharge, spendOf, upperBound } from './call-money.js'
 import { checkOutput } from './output-check.js'
 
@@ -33,6 +33,10 @@ export type CallOptions = {
   /** 0 up to 1. */
   random(): number
   clock: Clock
+  /** What this attempt may cost at most, where that is known better than by the terms. */
+  spendMax?: { amount: string; currency: string } | undefined
+  /** Told of the adapter's answer as it came, and how long it took, in ms. */
+  told?(answer: CallAnswer, durationMs: number): void
   /** Ends the call early, for example because the worker stops. */
   signal?: AbortSignal
 }
@@ -44,7 +48,10 @@ export type CallResult =
       charge: Pick<Charge, 'amount' | 'currency'> | null
       spend: Spend | null
       evidence: Evidence
+      usage: Usage | null
     }
+  /** Taken as a job: its result is fetched later, by the handle. */
+  | { kind: 'accepted'; handle: string; evidence: Evidence }
   | {
       kind: 'failed'
       error: RecordError
@@ -53,54 +60,80 @@ export type CallResult =
       backoffMs: number
       spend: Spend | null
       evidence: Evidence
+      usage: Usage | null
     }
-  | { kind: 'uncertain'; error: RecordError; spend: Spend | null; evidence: Evidence }
+  | { kind: 'uncertain'; error: RecordError; spend: Spend | null; evidence: Evidence; usage: Usage | null }
 
 /** Makes the call and waits for its end. The caller has saved the intent and checked `sendBy` (P5). */
 export async function performCall(provider: Provider, request: CallRequest, options: CallOptions): Promise<CallResult> {
   const startedMs = options.clock.monotonicMs()
-  const answer = await askInTime(provider, request, options)
-  const evidence = boundEvidence(answer.evidence)
-  evidence['durationMs'] = Math.round(options.clock.monotonicMs() - startedMs)
-
-  if (answer.kind === 'succeeded') return succeed(provider.terms, request, options, answer, evidence)
-  const error = errorOf(answer.kind, answer.code, answer.message, request.attempt)
-  if (answer.kind === 'unknown') return { kind: 'uncertain', error, spend: upperBound(provider.terms), evidence }
-  return fail(provider.terms, options, answer, error, evidence)
+  const answer = await askInTime((signal) => ask(provider, request, signal), request.deadlineMs, options)
+  const durationMs = Math.round(options.clock.monotonicMs() - startedMs)
+  options.told?.(answer, durationMs)
+  return judge(provider.terms, answer, { ...options, attempt: request.attempt, durationMs })
 }
 
-type Succeeded = Extract<CallAnswer, { kind: 'succeeded' }>
-type Certain = Exclude<CallAnswer, { kind: 'succeeded' | 'unknown' }>
+export type JudgeOptions = Pick<CallOptions, 'schema' | 'price' | 'retry' | 'random' | 'spendMax'> & {
+  attempt: number
+  /** Null where the answer came some other way than by the call. */
+  durationMs: number | null
+}
 
-function succeed(
-  terms: ProviderTerms,
-  request: CallRequest,
-  options: CallOptions,
-  answer: Succeeded,
-  evidence: Evidence,
-): CallResult {
+/** What an answer means for the record, whichever way it came: by the call, a look-up or a webhook. */
+export function judge(terms: ProviderTerms, answer: CallAnswer, options: JudgeOptions): CallResult {
+  const evidence = boundEvidence(answer.evidence)
+  if (options.durationMs !== null) evidence['durationMs'] = options.durationMs
+  if (answer.kind === 'accepted') {
+    if (isHandle(answer.handle)) return { kind: 'accepted', handle: answer.handle, evidence }
+    const error = errorOf('unknown', 'bad-handle', 'The adapter gave a job without a usable handle.', options.attempt)
+    return { kind: 'uncertain', error, spend: upperBound(terms, options.spendMax), evidence, usage: null }
+  }
+  if (answer.kind === 'succeeded') return succeed(terms, options, answer, evidence)
+  const error = errorOf(answer.kind, answer.code, answer.message, options.attempt)
+  if (answer.kind !== 'unknown') return fail(terms, options, answer, error, evidence)
+  const usage = boundUsage(answer.usage)
+  return { kind: 'uncertain', error, spend: upperBound(terms, options.spendMax), evidence, usage }
+}
+
+const HANDLE = /^[\x21-\x7e]{1,512}$/
+/** What is kept as the provider's own id of a call: visible ASCII, bounded. */
+export const isHandle = (handle: unknown): handle is string => typeof handle === 'string' && HANDLE.test(handle)
+
+type Succeeded = Extract<CallAnswer, { kind: 'succeeded' }>
+type Certain = Exclude<CallAnswer, { kind: 'succeeded' | 'unknown' | 'accepted' }>
+
+function succeed(terms: ProviderTerms, options: JudgeOptions, answer: Succeeded, evidence: Evidence): CallResult {
   const check = checkOutput(options.schema, answer.output)
   if (!check.ok) {
     const { code, message } = check
-    const error = errorOf('partial', code, message, request.attempt)
+    const error = errorOf('partial', code, message, options.attempt)
     // Another try may fit: models answer differently each time. A schema that throws will throw again.
     const retryable = code === 'output-schema'
-    return fail(terms, options, { kind: 'partial', code, message, retryable, spend: answer.spend }, error, evidence)
+    const { spend, usage } = answer
+    return fail(
+      terms,
+      options,
+      { kind: 'partial', code, message, retryable, spend, usage: usage ?? null },
+      error,
+      evidence,
+    )
   }
-  const decided = decideCharge(options.price, check.output)
+  const usage = boundUsage(answer.usage)
+  const decided = decideCharge(options.price, { output: check.output, usage: usage ?? {} })
   if (decided.trouble !== null) evidence['priceRule'] = decided.trouble
   return {
     kind: 'succeeded',
     output: check.output,
     charge: decided.charge,
-    spend: spendOf(terms, answer.spend, evidence),
+    spend: spendOf(terms, options.spendMax, answer.spend, evidence),
     evidence,
+    usage,
   }
 }
 
 function fail(
   terms: ProviderTerms,
-  options: CallOptions,
+  options: JudgeOptions,
   answer: Certain,
   error: RecordError,
   evidence: Evidence,
@@ -113,13 +146,18 @@ function fail(
     retryable,
     rejects,
     backoffMs: retryable ? drawBackoffMs(options, answer.retryAfterMs) : 0,
-    spend: answer.kind === 'not-executed' ? null : spendOf(terms, answer.spend, evidence),
+    spend: answer.kind === 'not-executed' ? null : spendOf(terms, options.spendMax, answer.spend, evidence),
     evidence,
+    usage: boundUsage(answer.usage),
   }
 }
 
-/** The adapter's answer, or `unknown` when it has none in time. Never rejects. */
-async function askInTime(provider: Provider, request: CallRequest, options: CallOptions): Promise<CallAnswer> {
+/** The adapter's answer, or `unknown` when it has none in time. Never rejects, where `work` doesn't. */
+async function askInTime<A extends CallAnswer | { kind: 'missing' }>(
+  work: (signal: AbortSignal) => Promise<A>,
+  deadlineMs: number,
+  options: Pick<CallOptions, 'clock' | 'signal'>,
+): Promise<A | CallAnswer> {
   const { clock, signal } = options
   if (signal?.aborted) {
     return {
@@ -133,9 +171,9 @@ async function askInTime(provider: Provider, request: CallRequest, options: Call
   // bear that anyway, because its answer and the deadline may cross.
   const abort = new AbortController()
   const end = () => abort.abort(ENDED)
-  const answered = ask(provider, request, abort.signal)
+  const answered = work(abort.signal)
   signal?.addEventListener('abort', end, { once: true })
-  const inTime = await Promise.race([answered, clock.sleep(request.deadlineMs, abort.signal)])
+  const inTime = await Promise.race([answered, clock.sleep(deadlineMs, abort.signal)])
   signal?.removeEventListener('abort', end)
   const stopped = abort.signal.aborted
   end()
@@ -148,8 +186,9 @@ async function askInTime(provider: Provider, request: CallRequest, options: Call
   if (late !== undefined && (late.kind !== 'unknown' || !ONLY_ENDED.has(late.code))) return late
   const noAnswer = signal?.aborted
     ? { code: 'call-stopped', message: 'The worker stopped while the call ran.' }
-    : { code: 'deadline-exceeded', message: `No answer within ${request.deadlineMs} ms.` }
-  return { ...late, kind: 'unknown', ...noAnswer }
+    : { code: 'deadline-exceeded', message: `No answer within ${deadlineMs} ms.` }
+  const evidence = late !== undefined && 'evidence' in late ? late.evidence : undefined
+  return { kind: 'unknown', ...noAnswer, ...(evidence && { evidence }) }
 }
 
 /** An adapter's codes for "I know only that you ended it". */
@@ -157,6 +196,7 @@ const ONLY_ENDED: ReadonlySet<string> = new Set(['no-answer', 'adapter-threw'])
 
 const ANSWER_KINDS: ReadonlySet<unknown> = new Set<CallAnswer['kind']>([
   'succeeded',
+  'accepted',
   'not-executed',
   'executed',
   'partial',
@@ -193,12 +233,13 @@ function watchInput(input: CallInput): { watched: CallInput; failedWith(error: u
       throw error
     }
   }
-  const { mediaType, fileName, bytesTotal } = input
+  const { mediaType, fileName, bytesTotal, sha256 } = input
   return {
     watched: {
       mediaType,
       fileName,
       bytesTotal,
+      sha256,
       bytes: () => watch(() => input.bytes()),
       json: () => watch(() => input.json()),
     },
@@ -207,7 +248,10 @@ function watchInput(input: CallInput): { watched: CallInput; failedWith(error: u
 }
 
 /** Full jitter; after Retry-After it is added, so that all who were told the same second do not return in it. */
-function drawBackoffMs({ retry, random }: CallOptions, retryAfterMs: number | undefined): number {
+function drawBackoffMs(
+  { retry, random }: Pick<CallOptions, 'retry' | 'random'>,
+  retryAfterMs: number | undefined,
+): number {
   const windowMs = Math.min(retry.maxMs, retry.initialMs * 2 ** Math.min(retry.tryIndex, 30))
   const toldMs = retryAfterMs !== undefined && retryAfterMs > 0 ? retryAfterMs : 0
   return Math.min(retry.maxMs, Math.round(toldMs + random() * windowMs))
@@ -231,6 +275,45 @@ function boundEvidence(evidence: Evidence | null | undefined): Evidence {
     else if (value === null || typeof value === 'boolean' || Number.isFinite(value)) bounded[name] = value
   }
   return bounded
+}
+
+const UNITS_MAX = 16
+
+/** Numbers only, bounded as the evidence is. Null when nothing was told. */
+function boundUsage(usage: Usage | null | undefined): Usage | null {
+  const bounded: Usage = {}
+  for (const [unit, amount] of Object.entries(usage ?? {}).slice(0, UNITS_MAX))
+    if (
+      /^[a-zA-Z][a-zA-Z0-9]{0,39}$/.test(unit) &&
+      typeof amount === 'number' &&
+      Number.isFinite(amount) &&
+      amount >= 0
+    )
+      bounded[unit] = amount
+  return Object.keys(bounded).length === 0 ? null : bounded
+}
+
+const UNASKABLE = { kind: 'unknown', code: 'cannot-be-asked', message: 'This provider cannot be asked.' } as const
+
+/**
+ * Asks the provider about a call, starting nothing. Same limits as a call: it settles within `deadlineMs` +
+ * SETTLE_GRACE_MS and never rejects; no answer is `unknown`.
+ */
+export async function performAsk(
+  provider: Provider,
+  question: Question,
+  options: Pick<CallOptions, 'clock' | 'signal'>,
+): Promise<AskAnswer> {
+  const askIt = async (signal: AbortSignal): Promise<AskAnswer> => {
+    try {
+      const answer = (await provider.ask?.(question, signal)) ?? UNASKABLE
+      if (answer.kind === 'missing' || ANSWER_KINDS.has(answer.kind)) return answer
+      return { kind: 'unknown', code: 'bad-answer', message: 'The adapter answered with none of the known kinds.' }
+    } catch (error) {
+      return { kind: 'unknown', code: 'adapter-threw', message: `The provider adapter threw ${nameOf(error)}.` }
+    }
+  }
+  return askInTime(askIt, question.deadlineMs, options)
 }
 
 /** An error's class, never its message: that may quote the content. */

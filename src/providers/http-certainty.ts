@@ -22,7 +22,7 @@ export type StatusRules = {
   rejects: ReadonlySet<number>
 }
 
-export type Failure = Exclude<CallAnswer, { kind: 'succeeded' }>
+export type Failure = Exclude<CallAnswer, { kind: 'succeeded' | 'accepted' }>
 export type StatusVerdict = { kind: 'succeeded' } | Failure
 
 const NOT_EXECUTED: ReadonlySet<number> = new Set([301, 307, 308, 400, 401, 402, 403, 404, 413, 415, 422, 429, 529])

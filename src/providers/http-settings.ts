@@ -4,8 +4,8 @@
  */
 import { z } from 'zod'
 import type { Spend } from '../machines/record.js'
-import type { ProviderTerms, Recovery } from '../machines/pipeline.js'
-import type { CallRequest } from './contract.js'
+import type { ProviderTerms } from '../machines/pipeline.js'
+import type { RequestParts } from './contract.js'
 import { DECIMAL_PATTERN } from './decimal.js'
 import { parseDuration, type Duration } from './durations.js'
 import type { StatusRules } from './http-certainty.js'
@@ -24,7 +24,7 @@ export type HttpOptions = {
   /** Calls at once per worker process. Default 8. */
   slots?: number
   /** `idempotent`: the endpoint's documentation promises that a repeated key does not run again. Default `blind`. */
-  recovery?: Recovery
+  recovery?: 'idempotent' | 'blind'
   /** How long a key is honoured; needed with `idempotent`. */
   keyTtl?: Duration
   cost: 'paid' | 'free'
@@ -48,7 +48,7 @@ export type HttpOptions = {
    * Builds the body: JSON, or a Uint8Array that is sent as it is with the input's media type. Deterministic.
    * Default: what the step's `request` built; else a JSON input itself; else `{ mediaType, base64 }`.
    */
-  body?: (request: CallRequest) => unknown
+  body?: (request: RequestParts) => unknown
   /** Takes the output out of the answer. Default: the whole answer. */
   output?: (json: unknown) => unknown
   /** Reads from the answer what the call cost. */
@@ -59,7 +59,7 @@ export type HttpOptions = {
 
 export type HttpSettings = {
   url: URL
-  method: string
+  method: 'POST' | 'PUT'
   headers: { [name: string]: string | Secret }
   apiKey: Secret | undefined
   keyHeader: string
@@ -162,6 +162,8 @@ export function readHttpOptions(given: HttpOptions): HttpSettings {
       cost,
       longestRunMs: parseDuration(given.longestRun ?? '5m', "An http provider's longestRun"),
       keyTtlMs: recovery === 'blind' ? 0 : parseDuration(given.keyTtl, "An http provider's keyTtl", KEY_TTL_MS_MAX),
+      lookupLagMs: 0,
+      findsByToken: false,
       spendMax: cost === 'free' ? null : (options.spendMax ?? null),
     },
     statuses: {

@@ -38,10 +38,14 @@ export function createWireTarget(url: URL, connectionsMax: number): WireTarget {
 
 export type WireRequest = {
   target: WireTarget
+  /** Of the target's origin, with its query; default: the target's own. */
+  path?: string
   method: string
   headers: OutgoingHttpHeaders
   /** Text leaves in one write with the headers. */
-  body: string | Uint8Array
+  body?: string | Uint8Array
+  /** Each piece of a 2xx answer's body as it comes, besides the whole at the end. Must not throw. */
+  onChunk?(chunk: Buffer): void
   connectTimeoutMs: number
   responseBytesMax: number
   signal: AbortSignal
@@ -49,7 +53,8 @@ export type WireRequest = {
 
 export type WireOutcome =
   | { kind: 'answered'; status: number; headers: IncomingHttpHeaders; body: Buffer }
-  | { kind: 'cut'; status: number; headers: IncomingHttpHeaders; why: 'reset' | 'aborted' | 'too-large' }
+  /** `body`: what came before the end. */
+  | { kind: 'cut'; status: number; headers: IncomingHttpHeaders; why: 'reset' | 'aborted' | 'too-large'; body: Buffer }
   /** No status arrived. `errorCode`: Node's, or ABORTED or CONNECT_TIMEOUT. */
   | { kind: 'broken'; connected: boolean; errorCode: string; reused: boolean }
 
@@ -73,7 +78,7 @@ export function sendOnce(wire: WireRequest): Promise<WireOutcome> {
     const { method, headers, signal } = wire
     const { secure, address, agent } = wire.target
     const request = secure ? httpsRequest : httpRequest
-    const req = request({ ...address, method, headers, agent })
+    const req = request({ ...address, ...(wire.path !== undefined && { path: wire.path }), method, headers, agent })
 
     const settle = (outcome: WireOutcome): void => {
       clearTimeout(connectTimer)
@@ -94,7 +99,7 @@ export function sendOnce(wire: WireRequest): Promise<WireOutcome> {
     })
     req.on('response', (res) => {
       received = res
-      readBody(res, wire.responseBytesMax, signal, (outcome) => {
+      readBody(res, wire, (outcome) => {
         settle(outcome)
         // Not read to its end, the connection can't be used again.
         if (outcome.kind === 'cut') req.destroy()
@@ -110,12 +115,8 @@ export function sendOnce(wire: WireRequest): Promise<WireOutcome> {
 }
 
 /** Calls `done` once. */
-function readBody(
-  res: IncomingMessage,
-  bytesMax: number,
-  signal: AbortSignal,
-  done: (outcome: WireOutcome) => void,
-): void {
+function readBody(res: IncomingMessage, wire: WireRequest, done: (outcome: WireOutcome) => void): void {
+  const { responseBytesMax: bytesMax, signal, onChunk } = wire
   const status = res.statusCode ?? 0
   const { headers } = res
   const chunks: Buffer[] = []
@@ -126,12 +127,16 @@ function readBody(
     over = true
     done(outcome)
   }
-  const cut = (why: 'reset' | 'aborted' | 'too-large'): void => end({ kind: 'cut', status, headers, why })
+  const cut = (why: 'reset' | 'aborted' | 'too-large'): void =>
+    end({ kind: 'cut', status, headers, why, body: Buffer.concat(chunks) })
 
   res.on('data', (chunk: Buffer) => {
     bytes += chunk.length
     if (bytes > bytesMax) cut('too-large')
-    else chunks.push(chunk)
+    else {
+      chunks.push(chunk)
+      if (status >= 200 && status < 300) onChunk?.(chunk)
+    }
   })
   res.on('end', () => {
     if (res.complete) end({ kind: 'answered', status, headers, body: Buffer.concat(chunks, bytes) })

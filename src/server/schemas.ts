@@ -198,7 +198,7 @@ export const pipelineSchema = z
     accepts: z.array(z.string()),
     inputBytesMax: z.int(),
     worstCaseMs: z.number(),
-    price: z.strictObject({ amount, currency: z.string() }).nullable(),
+    price: z.strictObject({ amount: amount.nullable(), currency: z.string() }).nullable(),
     steps: z.array(
       z.strictObject({
         name,
@@ -206,7 +206,7 @@ export const pipelineSchema = z
         use: z.array(z.string()),
         deadlineMs: z.number(),
         attempts: z.int(),
-        price: z.strictObject({ amount, currency: z.string() }).nullable(),
+        price: z.strictObject({ amount: amount.nullable(), currency: z.string() }).nullable(),
       }),
     ),
   })

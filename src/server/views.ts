@@ -3,7 +3,7 @@
  * machine's own bookkeeping, which have routes of their own.
  */
 import type { CompiledPipeline } from '../machines/compiled.js'
-import type { Price } from '../machines/pipeline.js'
+import type { Price, RecordPrice } from '../machines/pipeline.js'
 import type {
   Attempt,
   DiscardedResult,
@@ -155,8 +155,8 @@ export function pipelineView({ definition, version, worstCaseMs }: CompiledPipel
   }
 }
 
-function priceView(price: Price | null): PipelineJson['price'] {
-  return price && { amount: price.fixed, currency: price.currency }
+function priceView(price: Price | RecordPrice | null): PipelineJson['price'] {
+  return price && { amount: 'fixed' in price ? price.fixed : null, currency: price.currency }
 }
 
 function isoOrNull(date: Date | null): string | null {

@@ -71,6 +71,7 @@ export const inputOf = (blobs: BlobStore, input: RecordInput): CallInput => {
     mediaType: input.mediaType,
     fileName: input.fileName,
     bytesTotal: input.payload.bytes,
+    sha256: input.payload.sha256,
     bytes,
     json: async () =>
       input.encoding === 'json' ? readJson(blobs, input.payload) : JSON.parse((await bytes()).toString('utf8')),

@@ -16,6 +16,8 @@ export const provider = (name: string, change: Partial<ProviderTerms> = {}): Pro
   cost: 'free',
   longestRunMs: 120_000,
   keyTtlMs: 30 * 24 * 3_600_000,
+  lookupLagMs: 0,
+  findsByToken: false,
   spendMax: null,
   ...change,
 })
@@ -39,6 +41,7 @@ export const step = (name: string, change: Partial<StepDefinition> = {}): StepDe
   onUncertain: null,
   price: { fixed: '0.40', currency: 'EUR' },
   fuse: false,
+  keepRequest: false,
   ...change,
 })
 

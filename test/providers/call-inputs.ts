@@ -1,4 +1,5 @@
 /** Requests, options and clocks that the tests of providers share. */
+import { hash } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { z } from 'zod'
 import type { CallInput, CallRequest } from '../../src/providers/contract.js'
@@ -9,6 +10,7 @@ export const jsonInput = (value: unknown): CallInput => ({
   mediaType: 'application/json',
   fileName: null,
   bytesTotal: JSON.stringify(value).length,
+  sha256: hash('sha256', JSON.stringify(value), 'hex'),
   bytes: () => Promise.resolve(Buffer.from(JSON.stringify(value))),
   json: () => Promise.resolve(value),
 })
@@ -17,20 +19,27 @@ export const bytesInput = (mediaType: string, bytes: Uint8Array): CallInput => (
   mediaType,
   fileName: 'scan.png',
   bytesTotal: bytes.length,
+  sha256: hash('sha256', bytes, 'hex'),
   bytes: () => Promise.resolve(bytes),
   json: () => Promise.reject(new Error('not JSON')),
 })
 
 export const aRequest = (overrides: Partial<CallRequest> = {}): CallRequest => ({
   record: 'rec-1',
+  source: 'local',
   pipeline: 'referral',
   step: 'read',
   attempt: 3,
+  generation: 1,
   requestKey: 'rec-1.read.gpt.1',
   deadlineMs: 5000,
   input: jsonInput({ text: 'hello' }),
   request: undefined,
+  outputSchema: {},
   outputs: {},
+  built: null,
+  webhookUrl: null,
+  onProgress: () => {},
   ...overrides,
 })
 

@@ -12,6 +12,8 @@ const paid: ProviderTerms = {
   cost: 'paid',
   longestRunMs: 60_000,
   keyTtlMs: 0,
+  lookupLagMs: 0,
+  findsByToken: false,
   spendMax: { amount: '0.25', currency: 'USD' },
 }
 const free: ProviderTerms = { ...paid, name: 'ocr', cost: 'free' }

@@ -16,6 +16,7 @@ export const callWith = (bytes: Uint8Array | null, request?: unknown): CallReque
   input: {
     mediaType: 'application/octet-stream',
     fileName: null,
+    sha256: '',
     bytesTotal: bytes?.length ?? 0,
     bytes: () => (bytes === null ? Promise.reject(new Error('storage is away')) : Promise.resolve(bytes)),
     json: () => Promise.reject(new Error('no JSON')),

@@ -9,6 +9,8 @@ export const factory = (change: Partial<ProviderTerms> = {}): ProviderFactory =>
     cost: 'free',
     longestRunMs: 60_000,
     keyTtlMs: 30 * 24 * 3_600_000,
+    lookupLagMs: 0,
+    findsByToken: false,
     spendMax: null,
     ...change,
   }),

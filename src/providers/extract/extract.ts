@@ -3,6 +3,7 @@
  * this process's own threads. It is given what the step's `request` builds, `{ pages }` or `{ text }`; a step without one
  * hands on the record's JSON input.
  */
+import { freeBlindTerms } from '../../machines/pipeline.js'
 import type { CallAnswer, CallRequest, Provider, ProviderFactory } from '../contract.js'
 import { failure } from '../ocr/thread-answer.js'
 import { createThreadPool, type ThreadPool } from '../ocr/thread-pool.js'
@@ -19,14 +20,7 @@ const LONGEST_RUN_MS = 5_000
 const JSON_TYPE = /^application\/(json|[\w.-]+\+json)(;|$)/
 
 export function extract({ slots = SLOTS }: ExtractOptions = {}): ProviderFactory {
-  const terms: ProviderFactory['terms'] = (name) => ({
-    name,
-    recovery: 'blind',
-    cost: 'free',
-    longestRunMs: LONGEST_RUN_MS,
-    keyTtlMs: 0,
-    spendMax: null,
-  })
+  const terms: ProviderFactory['terms'] = (name) => freeBlindTerms(name, LONGEST_RUN_MS)
   const create = (name: string): Provider => {
     const entry = new URL('./extract-thread.js', import.meta.url)
     const pool = createThreadPool<ExtractRequest, ExtractOutput>(entry, null, slots)

@@ -5,6 +5,7 @@
  * 2. The answer to an abort is certain: the thread is gone, and nothing of the call is left.
  * 3. A file that can never be read rejects the record; a message says what is wrong with the file.
  */
+import { freeBlindTerms } from '../../machines/pipeline.js'
 import type { CallAnswer, CallRequest, Provider, ProviderFactory } from '../contract.js'
 import type { ReaderAnswer, ReaderJob, ReaderSettings } from './reader-jobs.js'
 import { failure } from './thread-answer.js'
@@ -26,14 +27,7 @@ const LONGEST_RUN_MS = 20_000
 
 export function tesseract(options: TesseractOptions = {}): ProviderFactory {
   const { slots = SLOTS, inputBytesMax = INPUT_BYTES_MAX, language = 'eng' } = options
-  const terms: ProviderFactory['terms'] = (name) => ({
-    name,
-    recovery: 'blind',
-    cost: 'free',
-    longestRunMs: LONGEST_RUN_MS,
-    keyTtlMs: 0,
-    spendMax: null,
-  })
+  const terms: ProviderFactory['terms'] = (name) => freeBlindTerms(name, LONGEST_RUN_MS)
   const create = (name: string): Provider => {
     const entry = new URL('./reader-thread.js', import.meta.url)
     const settings: ReaderSettings = { language }

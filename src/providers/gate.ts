@@ -1,0 +1,70 @@
+/**
+ * May a call start now? What the worker asks before it saves an intent, and what it tells after each answer. Types
+ * only; src/providers/gate/ implements it on what all workers of a deployment know together.
+ *
+ * Answers at once from what this process knows, except for money, which is reserved in the database.
+ */
+import type { CallResult } from './call.js'
+import type { LearnedLimits } from './contract.js'
+import type { RecordDocument, Usage } from '../machines/record.js'
+
+/** The right to start one call now. Given back only when nothing was sent. */
+export type Permit = { giveBack(): void }
+
+/** Why nothing may start at a provider, and until when. */
+export type Hold = {
+  /** `provider-down` (breaker), `provider-paused` (it said so), `rate-limited`, `budget-reached`. */
+  code: string
+  message: string
+  until: Date
+}
+
+export type CallReport = {
+  provider: string
+  source: string
+  pipeline: string
+  outcome: CallResult['kind'] | 'accepted'
+  /** Of the failure, where there is one. */
+  code: string | null
+  kind: 'not-executed' | 'executed' | 'partial' | 'unknown' | null
+  durationMs: number
+  usage: Usage | null
+  limits: LearnedLimits | null
+}
+
+export interface Gate {
+  /** Calls that may start now, besides slots. `Infinity` when nothing limits the provider. */
+  free(provider: string): number
+  /** Null when none is free. */
+  take(provider: string): Permit | null
+  /** Since the provider is down or paused; null while calls may start (perhaps later, by the rate). */
+  hold(provider: string): Hold | null
+  /**
+   * Reserves what a call may cost at most against the ceilings of record, source, provider and day. Null: it may start.
+   * A hold with `until` in the past means that no waiting helps.
+   */
+  reserve(call: {
+    doc: RecordDocument
+    provider: string
+    step: string
+    attempt: number
+    spendMax: { amount: string; currency: string } | null
+  }): Promise<Hold | null>
+  report(report: CallReport): void
+  /** Called when `free` or `hold` of a provider may have changed. */
+  onChange(listener: (provider: string) => void): void
+  start(): void
+  close(): Promise<void>
+}
+
+/** Nothing is limited: for pipelines of engines inside the worker, and for tests. */
+export const openGate: Gate = {
+  free: () => Infinity,
+  take: () => ({ giveBack: () => {} }),
+  hold: () => null,
+  reserve: () => Promise.resolve(null),
+  report: () => {},
+  onChange: () => {},
+  start: () => {},
+  close: () => Promise.resolve(),
+}
