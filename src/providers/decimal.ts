@@ -1,10 +1,15 @@
 /**
- * Amounts of money as decimal strings, exactly: no floats, no rounding. Never negative.
+ * Amounts of money as decimal strings, exactly: no floats. Never negative.
  * Up to 15 digits before the point and 12 after it: a millionth of a cent still has room.
+ *
+ * The rule of rounding: a sum that is owed or was billed is exact or an error. Only a bound is rounded, and only up, to
+ * the next 10^-12. An amount of up to 6 digits after the point for a million units is exact for any number of units.
  */
 
 export const DECIMAL_PATTERN = /^(0|[1-9]\d{0,14})(\.\d{1,12})?$/
 const FRACTION_DIGITS = 12
+const WHOLE_DIGITS = 15
+const MILLION = 1_000_000n
 
 export const isDecimal = (value: unknown): value is string => typeof value === 'string' && DECIMAL_PATTERN.test(value)
 
@@ -25,14 +30,46 @@ export function compareDecimal(a: string, b: string): -1 | 0 | 1 {
   return left < right ? -1 : 1
 }
 
-/** The sum, with as many digits after the point as the more precise of the two. */
-export function addDecimal(a: string, b: string): string {
-  const digits = Math.max(fractionLength(a), fractionLength(b))
-  const text = (toUnits(a) + toUnits(b)).toString().padStart(FRACTION_DIGITS + 1, '0')
+/** With at least `digits` after the point, and more where they are not zero. Throws where it is too large. */
+function fromUnits(units: bigint, digits: number): string {
+  const text = units.toString().padStart(FRACTION_DIGITS + 1, '0')
   const whole = text.slice(0, -FRACTION_DIGITS)
-  const fraction = text.slice(-FRACTION_DIGITS).slice(0, digits)
-  return digits === 0 ? whole : `${whole}.${fraction}`
+  if (whole.length > WHOLE_DIGITS) throw new RangeError(`An amount has up to ${WHOLE_DIGITS} digits before the point.`)
+  const all = text.slice(-FRACTION_DIGITS)
+  const fraction = all.slice(0, digits) + all.slice(digits).replace(/0+$/, '')
+  return fraction === '' ? whole : `${whole}.${fraction}`
 }
+
+/** The sum, with as many digits after the point as the more precise of the two. Throws RangeError past 15 digits. */
+export function addDecimal(a: string, b: string): string {
+  return fromUnits(toUnits(a) + toUnits(b), Math.max(fractionLength(a), fractionLength(b)))
+}
+
+const counted = (count: number | bigint): bigint => {
+  if (typeof count === 'bigint' ? count < 0n : !Number.isSafeInteger(count) || count < 0)
+    throw new TypeError(`A count is a whole number of units, not ${count}.`)
+  return BigInt(count)
+}
+
+/** The amount, `count` times. `count` is a whole number. Throws RangeError past 15 digits before the point. */
+export function multiplyDecimal(amount: string, count: number | bigint): string {
+  return fromUnits(toUnits(amount) * counted(count), fractionLength(amount))
+}
+
+/**
+ * What `count` units cost at `amount` for a million. `exact` throws RangeError where 10^-12 is too coarse, which can't
+ * happen while the amount has up to 6 digits after the point; `up` is for bounds.
+ */
+export function perMillion(amount: string, count: number | bigint, rounding: 'exact' | 'up' = 'exact'): string {
+  const product = toUnits(amount) * counted(count)
+  const rest = product % MILLION
+  if (rest !== 0n && rounding === 'exact')
+    throw new RangeError(`${amount} for a million units can't be told exactly for ${count} of them.`)
+  return fromUnits(product / MILLION + (rest === 0n ? 0n : 1n), 0)
+}
+
+/** The same amount without zeros at its end. */
+export const trimDecimal = (value: string): string => fromUnits(toUnits(value), 0)
 
 export const isZeroDecimal = (value: string): boolean => /^0(\.0{1,12})?$/.test(value)
 
