@@ -20,6 +20,8 @@ export type StatusRules = {
   /** Null: the table's own, 429 and 529, and 5xx that are named above. */
   retryable: ReadonlySet<number> | null
   rejects: ReadonlySet<number>
+  /** Statuses whose body is the answer all the same: 202 where a job is taken and fetched later. */
+  answers?: ReadonlySet<number>
 }
 
 export type Failure = Exclude<CallAnswer, { kind: 'succeeded' | 'accepted' }>
@@ -41,6 +43,7 @@ export function verdictOf(status: number, rules: StatusRules, retryAfterMs: numb
     rejects: rules.rejects.has(status),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   }
+  if (rules.answers?.has(status)) return { kind: 'succeeded' }
   if (rules.executed.has(status)) return { kind: 'executed', ...facts }
   if (rules.notExecuted.has(status) || NOT_EXECUTED.has(status)) return { kind: 'not-executed', ...facts }
   if (RAN_WITHOUT_RESULT.has(status)) return { kind: 'partial', ...facts }

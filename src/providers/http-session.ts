@@ -39,6 +39,8 @@ export type SessionOptions = {
   headers: { [name: string]: string | Secret }
   /** Sent as `Authorization: Bearer …`. */
   apiKey?: Secret | undefined
+  /** Instead of `Bearer`. */
+  apiKeyScheme?: string | undefined
   connectionsMax: number
   connectTimeoutMs: number
   responseBytesMax: number
@@ -74,7 +76,10 @@ export function createHttpSession(options: SessionOptions, { secret }: ProviderD
 }
 
 /** Names lower-case, so that a header that the config gives replaces ours and is never sent twice. */
-function resolveHeaders({ provider, headers, apiKey }: SessionOptions, secret: ProviderDeps['secret']) {
+function resolveHeaders(
+  { provider, headers, apiKey, apiKeyScheme = 'Bearer' }: SessionOptions,
+  secret: ProviderDeps['secret'],
+) {
   const resolved: OutgoingHttpHeaders = { accept: 'application/json', 'accept-encoding': 'identity' }
   const put = (header: string, value: string, what: string, prefix = ''): void => {
     if (!/^[\x20-\x7e]{1,8192}$/.test(value)) {
@@ -88,7 +93,8 @@ function resolveHeaders({ provider, headers, apiKey }: SessionOptions, secret: P
     if (isSecret(value)) put(header, secret(value.secret), `the secret ${value.secret}`)
     else put(header, value, 'its value')
   }
-  if (apiKey !== undefined) put('authorization', secret(apiKey.secret), `the secret ${apiKey.secret}`, 'Bearer ')
+  if (apiKey !== undefined)
+    put('authorization', secret(apiKey.secret), `the secret ${apiKey.secret}`, `${apiKeyScheme} `)
   return resolved
 }
 
