@@ -6,7 +6,7 @@
  */
 import type { CallResult } from './call.js'
 import type { LearnedLimits } from './contract.js'
-import type { RecordDocument, Usage } from '../machines/record.js'
+import type { RecordDocument, Spend, Usage } from '../machines/record.js'
 
 /** The right to start one call now. Given back only when nothing was sent. */
 export type Permit = { giveBack(): void }
@@ -20,6 +20,8 @@ export type Hold = {
 }
 
 export type CallReport = {
+  /** Whose call it was: failures of one record never open a breaker. Kept in memory alone, for less than a minute. */
+  record: string
   provider: string
   source: string
   pipeline: string
@@ -30,7 +32,12 @@ export type CallReport = {
   durationMs: number
   usage: Usage | null
   limits: LearnedLimits | null
+  /** What a refusal told (Retry-After); the same as `limits.pauseMs`, where an adapter gives it there. */
+  retryAfterMs?: number | null
 }
+
+/** Names an attempt for its reservation. */
+export type ReservedCall = { record: string; step: string; attempt: number; provider: string }
 
 export interface Gate {
   /** Calls that may start now, besides slots. `Infinity` when nothing limits the provider. */
@@ -50,6 +57,12 @@ export interface Gate {
     attempt: number
     spendMax: { amount: string; currency: string } | null
   }): Promise<Hold | null>
+  /**
+   * The attempt has ended with this spend: what was reserved above it is free again. Null: nothing was sent, or it cost
+   * nothing. To be called once for each reservation that was granted, also when its intent could not be saved; what is
+   * forgotten is mended from the records within minutes.
+   */
+  settle(call: ReservedCall, spend: Spend | null): void
   report(report: CallReport): void
   /** Called when `free` or `hold` of a provider may have changed. */
   onChange(listener: (provider: string) => void): void
@@ -63,6 +76,7 @@ export const openGate: Gate = {
   take: () => ({ giveBack: () => {} }),
   hold: () => null,
   reserve: () => Promise.resolve(null),
+  settle: () => {},
   report: () => {},
   onChange: () => {},
   start: () => {},
