@@ -7,17 +7,24 @@
 import type { CompiledPipeline } from './compiled.js'
 import type { Draft } from './draft.js'
 import { editStep } from './draft.js'
-import type { Attempt, Outcome, RecordError, Spend } from './record.js'
+import type { Attempt, Outcome, RecordError, Spend, Usage } from './record.js'
 
 export const findAttempt = (draft: Draft, step: string, n: number): Attempt | undefined =>
   editStep(draft, step).attempts.find((attempt) => attempt.n === n)
 
-const upperBound = (terms: CompiledPipeline['terms'], provider: string): Spend | null => {
-  const max = terms[provider]?.spendMax
-  return max ? { ...max, basis: 'upper-bound' } : null
+const boundOf = (terms: CompiledPipeline['terms'], { provider, spendMax }: Attempt): Spend | null => {
+  const of = terms[provider]
+  const max = spendMax ?? of?.spendMax
+  return max && of?.cost !== 'free' ? { ...max, basis: 'upper-bound' } : null
 }
 
-type Closing = { outcome: Outcome; error: RecordError | null; spend: Spend | null; evidence: Attempt['evidence'] }
+type Closing = {
+  outcome: Outcome
+  error: RecordError | null
+  spend: Spend | null
+  evidence: Attempt['evidence']
+  usage?: Usage | undefined
+}
 
 /** A1 */
 export const closeAttempt = (draft: Draft, step: string, n: number, closing: Closing): void => {
@@ -29,9 +36,23 @@ export const closeAttempt = (draft: Draft, step: string, n: number, closing: Clo
   attempt.outcome = closing.outcome
   attempt.endedAt = draft.decider.at
   attempt.error = closing.error && { ...closing.error, attempt: n }
-  attempt.evidence = closing.evidence
-  attempt.spend =
-    closing.spend ?? (closing.outcome === 'uncertain' ? upperBound(draft.compiled.terms, attempt.provider) : null)
+  // What was told while it ran stays, where the end tells nothing.
+  attempt.evidence = closing.evidence ?? attempt.evidence
+  if (closing.usage) attempt.usage = closing.usage
+  attempt.spend = closing.spend ?? (closing.outcome === 'uncertain' ? boundOf(draft.compiled.terms, attempt) : null)
+}
+
+/** The request key was answered: where keys are honoured, doubtful calls under it were the same run, and cost nothing more. */
+export const resolveSameRun = (draft: Draft, step: string, n: number): void => {
+  const answered = findAttempt(draft, step, n)
+  if (!answered || draft.compiled.terms[answered.provider]?.recovery !== 'idempotent') return
+  for (const other of editStep(draft, step).attempts) {
+    const sameRun = other.n !== n && other.requestKey === answered.requestKey && other.outcome === 'uncertain'
+    if (!sameRun) continue
+    other.spend = null
+    other.evidence = { ...other.evidence, sameRunAs: n }
+    delete other.possibleDuplicate
+  }
 }
 
 export const uncertainBecause = (code: string, message: string): Closing => ({
@@ -74,6 +95,6 @@ export const closeByForce = (
         outcome: 'uncertain',
         endedAt: at,
         error: { ...error, kind: 'unknown', attempt: attempt.n },
-        spend: upperBound(terms, attempt.provider),
+        spend: boundOf(terms, attempt),
       }
     : attempt

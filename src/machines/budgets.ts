@@ -17,6 +17,10 @@ export const stepBudgetSchema = z.strictObject({
   doubts: z.int().nonnegative(),
   /** Attempt that gave the authoritative result; 0 = none yet. */
   result: z.int().nonnegative(),
+  /** The current call's own id at the provider is known: it can be asked for by it. */
+  handle: z.boolean().default(false),
+  /** How often the provider was asked about the current call: polls come more and more slowly. */
+  asks: z.int().nonnegative().default(0),
 })
 
 export const recordContextSchema = z.strictObject({
@@ -30,7 +34,16 @@ export const recordContextSchema = z.strictObject({
 export type StepBudget = z.infer<typeof stepBudgetSchema>
 export type RecordContext = z.infer<typeof recordContextSchema>
 
-const freshBudget: StepBudget = { attempt: 0, tries: 0, provider: 0, failures: 0, doubts: 0, result: 0 }
+const freshBudget: StepBudget = {
+  attempt: 0,
+  tries: 0,
+  provider: 0,
+  failures: 0,
+  doubts: 0,
+  result: 0,
+  handle: false,
+  asks: 0,
+}
 
 export const initialContext = (steps: readonly string[]): RecordContext => ({
   generation: 1,

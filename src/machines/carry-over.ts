@@ -45,6 +45,8 @@ export const carryOver = (base: RecordDocument, to: CompiledPipeline, decider: D
     history: [],
     outbox: [],
     calls: [],
+    errands: [],
+    reused: [],
   }
   for (const { name } of to.definition.steps) if (!base.steps[name]) editStep(draft, name)
   if (!settled) {
@@ -66,6 +68,9 @@ export const carryOver = (base: RecordDocument, to: CompiledPipeline, decider: D
 const lastAttempt = ({ steps, generation }: RecordDocument, step: string) =>
   steps[step]?.attempts.findLast((attempt) => attempt.generation === generation)
 
+/** States in which an attempt may be open. */
+const HOLDS_CALL: ReadonlySet<string | undefined> = new Set(['calling', 'awaiting', 'lastLook'])
+
 /** An open attempt whose answer the new machine could not place; null when there is none. */
 const orphanedCall = (base: RecordDocument, to: CompiledPipeline, active: ReadonlyMap<string, string>) => {
   const known = new Set(to.definition.steps.map(({ name }) => name))
@@ -73,7 +78,7 @@ const orphanedCall = (base: RecordDocument, to: CompiledPipeline, active: Readon
     const open = attempts.find(({ outcome }) => outcome === null)
     if (open && !known.has(name))
       return `Attempt ${open.n} of step "${name}" is open, and version ${to.version} has no such step.`
-    if (open && active.get(name) !== 'calling')
+    if (open && !HOLDS_CALL.has(active.get(name)))
       return `Attempt ${open.n} of step "${name}" is open, but the step is not calling in version ${to.version}.`
     if (!open && active.get(name) === 'calling') return `Step "${name}" is calling, but has no open attempt.`
   }

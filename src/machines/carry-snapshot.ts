@@ -35,7 +35,8 @@ export const activeSteps = (snapshot: AnyMachineSnapshot): Map<string, string> =
   return steps
 }
 
-const mayBeRunning = (inner: string | undefined): boolean => inner === 'calling' || inner === 'uncertain'
+const RUNNING: ReadonlySet<string | undefined> = new Set(['calling', 'uncertain', 'recovering', 'awaiting', 'lastLook'])
+const mayBeRunning = (inner: string | undefined): boolean => RUNNING.has(inner)
 
 /** The provider is found again by its name; where it is gone, the one at its place begins its tries. */
 const carryBudget = (budget: StepBudget, step: StepDefinition, last: string | undefined, running: boolean) => {

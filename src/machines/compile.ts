@@ -5,10 +5,11 @@
 import { z } from 'zod'
 import type { AnyStateMachine } from 'xstate'
 import type { CompiledPipeline } from './compiled.js'
-import { deadlineMs, leaseMs } from './delays.js'
+import { deadlineMs, leaseMs, lookupWindowMs, pollsMax } from './delays.js'
 import type { PipelineDefinition, StepDefinition } from './pipeline.js'
 import type { OwnChart, Terms } from './record-machine.js'
 import { buildMachine } from './record-machine.js'
+import { isAsked, mayStayInDoubt } from './policy.js'
 import { describePrice, priceProblems } from './price.js'
 import { DOCUMENT_BYTES_MAX, INLINE_BYTES_MAX } from './record.js'
 import { timerMaxima, verify } from './verify.js'
@@ -58,9 +59,9 @@ const checkStep = (pipeline: PipelineDefinition, step: StepDefinition, terms: Te
       )
       continue
     }
-    if (provider.cost === 'paid' && provider.recovery === 'blind' && step.onUncertain === null)
+    if (provider.cost === 'paid' && mayStayInDoubt(provider) && step.onUncertain === null)
       say(
-        `uses "${name}", which is paid and cannot be asked whether a lost call was done; state what then: ` +
+        `uses "${name}", which is paid and cannot always be asked whether a lost call was done; state what then: ` +
           'onUncertain: { retry: { duplicateBudget: 1 } }, "fallback" or "investigate".',
       )
     if (provider.recovery === 'idempotent' && provider.keyTtlMs < deadlineMs(pipeline, terms) + leaseMs(pipeline, step))
@@ -73,12 +74,22 @@ const checkStep = (pipeline: PipelineDefinition, step: StepDefinition, terms: Te
 }
 
 /** Upper bound of a document's bytes in one generation: inline payloads, attempts, history, timers. */
-export const documentBytesMax = (pipeline: PipelineDefinition): number => {
+export const documentBytesMax = (pipeline: PipelineDefinition, terms: Terms): number => {
   const attempts = pipeline.steps.reduce((sum, step) => sum + step.attempts * step.use.length, 0)
-  const perAttempt = 1_024 + 4 * 1_536 // the attempt itself, and up to four history entries about it
+  const perAttempt = 2_048 + 6 * 1_536 // the attempt itself, and up to six history entries about it
+  const polls = pipeline.steps
+    .flatMap((step) => step.use.map((name) => ({ step, provider: terms[name] })))
+    .reduce(
+      (sum, { step, provider }) => sum + (provider && isAsked(provider) ? step.attempts * pollsOf(provider) : 0),
+      0,
+    )
   const payloads = (1 + 2 * pipeline.steps.length) * Math.ceil((INLINE_BYTES_MAX * 4) / 3)
-  return 64 * 1_024 + payloads + attempts * perAttempt
+  return 64 * 1_024 + payloads + attempts * perAttempt + polls * POLL_BYTES_MAX
 }
+
+/** A poll is one entry of the history, about a timer. */
+const POLL_BYTES_MAX = 512
+const pollsOf = (provider: Terms[string]): number => 2 * pollsMax(lookupWindowMs(provider)) + 4
 
 export const checkDefinition = (pipeline: PipelineDefinition, terms: Terms): string[] => {
   const problems: string[] = []
@@ -98,7 +109,7 @@ export const checkDefinition = (pipeline: PipelineDefinition, terms: Terms): str
   if (!Number.isInteger(pipeline.inputBytesMax) || pipeline.inputBytesMax < 1)
     problems.push(`Its inputBytesMax is ${pipeline.inputBytesMax}; it needs a whole number from 1.`)
   for (const step of pipeline.steps) problems.push(...checkStep(pipeline, step, terms))
-  const bytes = documentBytesMax(pipeline)
+  const bytes = documentBytesMax(pipeline, terms)
   if (bytes > DOCUMENT_BYTES_MAX)
     problems.push(
       `A record could grow to ${bytes} bytes, over the limit of ${DOCUMENT_BYTES_MAX}; use fewer steps or attempts.`,
@@ -125,8 +136,12 @@ const jsonSchema = (schema: z.ZodType): unknown => {
   }
 }
 
+/** Raised when the record machine itself changes: a stored state means another thing then. */
+const MACHINE_EDITION = 2
+
 /** The declarative parts, in a fixed order: what the version is the hash of. Functions are covered by `revision`. */
 export const describePipeline = (pipeline: PipelineDefinition, terms: Terms, own?: OwnChart): unknown => ({
+  machine: MACHINE_EDITION,
   name: pipeline.name,
   revision: pipeline.revision,
   accepts: pipeline.accepts,

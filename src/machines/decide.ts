@@ -11,11 +11,11 @@ import { budgetOf } from './budgets.js'
 import type { CompiledPipeline } from './compiled.js'
 import type { Decider, Draft, DraftSave } from './draft.js'
 import { factAfter, settleDerived } from './draft.js'
-import type { AttemptStarted, RecordEvent } from './events.js'
+import type { AttemptStarted, CallProgressed, RecordEvent } from './events.js'
 import { isOwnEventType } from './events.js'
 import { refOnly, writeAction } from './record-actions.js'
 import type { DeliveredEvent } from './record-machine.js'
-import type { HistoryEntry, RecordDocument, RecordError, Timer } from './record.js'
+import type { Attempt, HistoryEntry, RecordDocument, RecordError, Timer } from './record.js'
 import { isSettled } from './record.js'
 
 /** What comes with an event but is not kept in the history. */
@@ -54,7 +54,16 @@ export const addHistory = (draft: Draft, event: RecordEvent, from: string): void
     from,
     to: stateLabel(draft.snapshot.value),
     by: decider.by,
+    ...(draft.reused.length > 0 && { reused: draft.reused }),
   })
+  draft.reused = []
+}
+
+/** It tells no id and no number that is not there already. */
+const isOldNews = ({ handle, progress }: Attempt, told: CallProgressed): boolean => {
+  const { outputTokens = 0, fraction = 0 } = told.progress ?? {}
+  const isFurther = outputTokens > (progress?.outputTokens ?? 0) || fraction > (progress?.fraction ?? 0)
+  return (told.handle === null || told.handle === handle) && !isFurther
 }
 
 /** D3: this answer has been taken already, or is about an attempt that this record never made. */
@@ -63,6 +72,8 @@ const isKnown = (doc: RecordDocument, event: RecordEvent): boolean => {
   const attempt = doc.steps[event.step]?.attempts.find(({ n }) => n === event.attempt)
   if (!attempt || attempt.generation !== event.generation) return true
   if (event.type === 'CALL_UNCERTAIN') return attempt.outcome !== null
+  if (event.type === 'CALL_ACCEPTED' && attempt.handle === event.handle) return true
+  if (event.type === 'CALL_PROGRESSED' && isOldNews(attempt, event)) return true
   return attempt.outcome === 'succeeded' || attempt.outcome === 'failed'
 }
 
@@ -110,7 +121,8 @@ export const requestKeyOf = (
 
 /** The intent of the next attempt of a step that waits for this provider; null when there is none. P5 */
 export const nextIntent = (draft: Draft, provider: string): AttemptStarted | null => {
-  const waiting = draft.doc.queue.find((entry) => entry.provider === provider)
+  const { at } = draft.decider
+  const waiting = draft.doc.queue.find((entry) => entry.provider === provider && !(entry.held && entry.readyAt > at))
   if (!waiting || isSettled(draft.doc.status)) return null
   const context = contextOf(draft.snapshot)
   const { step } = waiting

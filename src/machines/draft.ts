@@ -22,6 +22,9 @@ export type CallIntent = {
   sendBy: Date
 }
 
+/** Ask a provider about a call, or to end one that nobody needs any more. Starts nothing; may be lost or repeated. */
+export type Errand = { kind: 'ask' | 'cancel'; step: string; attempt: number }
+
 /** Who decides, and when by the server's clock. */
 export type Decider = { at: Date; by: string; writer: string; facts: boolean }
 
@@ -37,6 +40,9 @@ export type Draft = {
   history: HistoryEntry[]
   outbox: OutboxEntry[]
   calls: CallIntent[]
+  errands: Errand[]
+  /** Steps of the event at hand that were entered with a result already there. */
+  reused: string[]
 }
 
 /** The shape of a save, as the record store takes it. */
@@ -63,6 +69,8 @@ export const openDraft = (compiled: CompiledPipeline, base: RecordDocument, deci
   history: [],
   outbox: [],
   calls: [],
+  errands: [],
+  reused: [],
 })
 
 /** As deep as an attempt's fields, which are what changes in place. */

@@ -21,7 +21,13 @@ export type AttemptStarted = CallRef & {
 }
 
 /** The provider took the call as a job; its result will be fetched by `handle`. */
-export type CallAccepted = CallRef & { type: 'CALL_ACCEPTED'; handle: string; evidence: Evidence | null }
+export type CallAccepted = CallRef & {
+  type: 'CALL_ACCEPTED'
+  handle: string
+  evidence: Evidence | null
+  /** When the provider thinks that asking is worth it. */
+  pollAfterMs?: number
+}
 
 /** A running call told its id or how far it is. It decides nothing. */
 export type CallProgressed = CallRef & {

@@ -59,7 +59,16 @@ const makeOracle = (machine: AnyStateMachine, ownGuards: readonly string[]): Ora
   return { machine: provided as AnyStateMachine, each }
 }
 
-const finished: StepBudget = { attempt: 1, tries: 0, provider: 0, failures: 0, doubts: 0, result: 1 }
+const finished: StepBudget = {
+  attempt: 1,
+  tries: 0,
+  provider: 0,
+  failures: 0,
+  doubts: 0,
+  result: 1,
+  handle: false,
+  asks: 0,
+}
 
 /** What guards read: a finished step's way to its result does not matter any more, failures only name keys. */
 const project = (context: RecordContext): RecordContext => ({
@@ -67,12 +76,14 @@ const project = (context: RecordContext): RecordContext => ({
   steps: Object.fromEntries(
     Object.entries(context.steps).map(([name, budget]) => [
       name,
-      budget.result > 0 ? finished : { ...budget, failures: 0 },
+      budget.result > 0 ? finished : { ...budget, failures: 0, asks: 0 },
     ]),
   ),
 })
 
 const failure = { code: 'x', message: 'x', kind: 'executed' } as const
+
+const HELD = ['wait', 'fall-back', 'give-up'] as const
 
 /** All that can be said about one step's current or previous attempt. */
 const answersFor = (context: RecordContext, step: string, provider: string): DeliveredEvent[] => {
@@ -91,6 +102,11 @@ const answersFor = (context: RecordContext, step: string, provider: string): Del
     { ...failed, retryable: false, rejects: true },
     { ...call, type: 'CALL_UNCERTAIN', error: failure, spend: null, evidence: null },
     { ...call, type: 'CALL_NOT_SENT' },
+    { ...call, type: 'CALL_ACCEPTED', handle: 'x', evidence: null },
+    { ...call, type: 'CALL_PROGRESSED', handle: 'x', progress: null },
+    { ...call, type: 'CALL_MISSED', evidence: null },
+    { ...call, type: 'CALL_NUDGED' },
+    ...HELD.map((then) => ({ type: 'STEP_HELD' as const, step, provider, code: 'x', message: 'x', until: '', then })),
     { ...call, type: 'RESULT_UNSTORABLE', result: null, error: failure, spend: null },
   ]
 }

@@ -8,13 +8,27 @@
 import { assign } from 'xstate'
 import type { RecordContext } from './budgets.js'
 import { budgetOf, nextGeneration, withBudget } from './budgets.js'
-import { deadlineMs, leaseMs, quarantineMaxMs, quarantineMs } from './delays.js'
-import type { CallFailed, CallRef, RecordEvent } from './events.js'
+import {
+  deadlineMs,
+  lastLookMs,
+  leaseMs,
+  lookupWindowMaxMs,
+  lookupWindowMs,
+  pollMaxMs,
+  pollMs,
+  quarantineMaxMs,
+  quarantineMs,
+  runMaxMs,
+  runMs,
+} from './delays.js'
+import type { CallAccepted, CallFailed, CallProgressed, CallRef, RecordEvent, StepHeld } from './events.js'
 import type { PipelineDefinition, ProviderTerms, StepDefinition } from './pipeline.js'
 import type { StepPolicy } from './policy.js'
 import {
   isSpent,
   leavesDoubt,
+  isAsked,
+  mayAsk,
   mayFallBack,
   mayFallBackUncertain,
   mayRepeatUncertain,
@@ -39,6 +53,12 @@ const usesUpKey = (event: RecordEvent): boolean => event.type === 'CALL_FAILED' 
 const isCurrent = (args: Args, step: string): boolean => {
   const attempt = attemptOf(args, step)
   return attempt > 0 && attempt === budgetOf(args.context, step).attempt
+}
+
+/** The event, if it is about this step where it waits now. */
+const heldAt = ({ context, event }: Args, policy: StepPolicy): StepHeld | null => {
+  if (event.type !== 'STEP_HELD' || event.step !== policy.step.name) return null
+  return event.provider === providerOf(policy, budgetOf(context, event.step)).name ? event : null
 }
 
 export const makeGuards = (policies: ReadonlyMap<string, StepPolicy>): { [name: string]: Guard } => {
@@ -72,6 +92,14 @@ export const makeGuards = (policies: ReadonlyMap<string, StepPolicy>): { [name: 
     sendsAgain: (args, { step }) => isCurrent(args, step) && mayTryAgain(policy(step), args.context),
     fallsBack: (args, { step }) =>
       isCurrent(args, step) && mayFallBack(policy(step), args.context, usesUpKey(args.event)),
+    mayAsk: ({ context }, { step }) => mayAsk(policy(step), context),
+    isAcceptedJob: (args, { step }) =>
+      isCurrent(args, step) && isAsked(providerOf(policy(step), budgetOf(args.context, step))),
+    hasHandle: ({ context }, { step }) => budgetOf(context, step).handle,
+    isHeld: (args, { step }) => heldAt(args, policy(step)) !== null,
+    heldFallsBack: (args, { step }) =>
+      heldAt(args, policy(step))?.then === 'fall-back' && mayFallBack(policy(step), args.context, false),
+    heldGivesUp: (args, { step }) => heldAt(args, policy(step))?.then === 'give-up',
     repeatsUncertain: ({ context }, { step }) => mayRepeatUncertain(policy(step), context),
     fallsBackUncertain: ({ context }, { step }) => mayFallBackUncertain(policy(step), context),
   }
@@ -93,7 +121,14 @@ export const documentActions = [
   'closeUncertain',
   'closeLeaseExpired',
   'closeUnstorable',
+  'closeMissed',
+  'closeOverran',
   'closeLeft',
+  'saveHandle',
+  'saveProgress',
+  'askProvider',
+  'postpone',
+  'markReused',
   'markPossibleDuplicate',
   'recordResult',
   'discardResult',
@@ -111,7 +146,7 @@ const change = (update: (context: RecordContext, event: RecordEvent, step: strin
 const contextActions = (policies: ReadonlyMap<string, StepPolicy>) => ({
   countAttempt: change((context, event, step) => {
     const { tries } = budgetOf(context, step)
-    return withBudget(context, step, { attempt: callOf(event).attempt, tries: tries + 1 })
+    return withBudget(context, step, { attempt: callOf(event).attempt, tries: tries + 1, handle: false, asks: 0 })
   }),
   nextProvider: change((context, _event, step) =>
     withBudget(context, step, { provider: budgetOf(context, step).provider + 1, tries: 0 }),
@@ -128,6 +163,11 @@ const contextActions = (policies: ReadonlyMap<string, StepPolicy>) => ({
     return inDoubt ? withBudget(context, step, { doubts: budget.doubts + 1 }) : context
   }),
   keepResult: change((context, event, step) => withBudget(context, step, { result: callOf(event).attempt })),
+  keepHandle: change((context, event, step) => {
+    const { handle } = event as CallAccepted | CallProgressed
+    return handle === null || budgetOf(context, step).handle ? context : withBudget(context, step, { handle: true })
+  }),
+  countAsk: change((context, _event, step) => withBudget(context, step, { asks: budgetOf(context, step).asks + 1 })),
   markOverdue: assign({ overdue: true }),
   markSettled: assign({ settled: true }),
   spendTries: change((context, _event, step) => {
@@ -162,8 +202,25 @@ const makeDelays = (pipeline: PipelineDefinition, terms: { [provider: string]: P
   for (const step of pipeline.steps) {
     const names = delayNames(step.name)
     delays[names.lease] = leaseMs(pipeline, step)
-    delays[names.quarantine] = ({ context }) =>
-      quarantineMs(step, providerOf({ step, terms }, budgetOf(context, step.name)))
+    const here = (context: RecordContext) => {
+      const budget = budgetOf(context, step.name)
+      return { budget, provider: providerOf({ step, terms }, budget) }
+    }
+    delays[names.quarantine] = ({ context }) => {
+      const { budget, provider } = here(context)
+      return quarantineMs(step, provider, budget.doubts)
+    }
+    delays[names.lookup] = ({ context }) => lookupWindowMs(here(context).provider)
+    delays[names.run] = ({ context }) => runMs(here(context).provider)
+    delays[names.lastLook] = lastLookMs(pipeline)
+    delays[names.poll] = ({ context, event }) => {
+      const { budget, provider } = here(context)
+      const windowMs = lookupWindowMs(provider)
+      // What the provider says itself counts for the first poll; a pause that is no number must not never end (P2).
+      return event.type === 'CALL_ACCEPTED' && event.pollAfterMs !== undefined
+        ? pauseMs(event.pollAfterMs, pollMaxMs(windowMs))
+        : pollMs(windowMs, budget.asks)
+    }
     delays[names.backoff] = ({ event }) =>
       event.type === 'CALL_FAILED' ? pauseMs(event.backoffMs, step.backoff.maxMs) : step.backoff.maxMs
   }
@@ -179,7 +236,12 @@ export const delayMaxima = (pipeline: PipelineDefinition, terms: { [provider: st
     maxima.set(names.lease, leaseMs(pipeline, step))
     maxima.set(names.quarantine, quarantineMaxMs(step, terms))
     maxima.set(names.backoff, step.backoff.maxMs)
-    guardsCall.add(names.lease).add(names.quarantine)
+    maxima.set(names.lookup, lookupWindowMaxMs(step, terms))
+    maxima.set(names.run, runMaxMs(step, terms))
+    maxima.set(names.lastLook, lastLookMs(pipeline))
+    maxima.set(names.poll, pollMaxMs(lookupWindowMaxMs(step, terms)))
+    for (const name of ['lease', 'quarantine', 'lookup', 'run', 'lastLook', 'poll'] as const)
+      guardsCall.add(names[name])
   }
   return { maxima, guardsCall }
 }

@@ -70,6 +70,8 @@ export const newRecord = (compiled: CompiledPipeline, facts: NewRecordFacts): Re
     history: [],
     outbox: [],
     calls: [],
+    errands: [],
+    reused: [],
   }
   carryOut(draft, { type: 'RECORD_ACCEPTED' }, begun.actions)
   settleDerived(draft)

@@ -30,6 +30,8 @@ export type ProviderTerms = {
   lookupLagMs: number
   /** `retrievable`, `job`: a call can be found by what we sent, without the provider's own id. */
   findsByToken: boolean
+  /** Its calls may be taken as jobs although its recovery is another: the result is then fetched by asking. */
+  polled?: boolean
   /** Upper bound of what one call may cost; null for free providers and where nothing is known. */
   spendMax: { amount: string; currency: string } | null
   /** The model that is asked for, where there is one. */

@@ -6,6 +6,7 @@
  * I2 An uncertain call is followed by another only where the provider tells repeats apart (`idempotent`), where
  *    runs are free, or under the step's written policy (P6).
  * I3 Past the record's deadline nothing new is started.
+ * I4 A provider that can be asked about a call is asked first, also past the deadline: asking starts nothing.
  */
 import type { RecordContext, StepBudget } from './budgets.js'
 import { budgetOf } from './budgets.js'
@@ -46,6 +47,22 @@ const doubtsAllowed = ({ step: { onUncertain } }: StepPolicy): number => {
   if (onUncertain === 'fallback') return Infinity
   return typeof onUncertain === 'object' && onUncertain !== null ? onUncertain.retry.duplicateBudget : 0
 }
+
+const isLookedUp = ({ recovery }: ProviderTerms): boolean => recovery === 'retrievable' || recovery === 'job'
+
+/** Something can be asked about a call of this provider, once its own id is known at the latest. */
+export const isAsked = (terms: ProviderTerms): boolean => isLookedUp(terms) || terms.polled === true
+
+/** I4: by the call's own id where that is known, else by what we sent. */
+export const mayAsk = (policy: StepPolicy, context: RecordContext): boolean => {
+  const budget = budgetOf(context, policy.step.name)
+  const terms = providerOf(policy, budget)
+  return isAsked(terms) && (budget.handle || (isLookedUp(terms) && terms.findsByToken))
+}
+
+/** A lost call may stay in doubt for good: a paid one needs the step's written policy. */
+export const mayStayInDoubt = (terms: ProviderTerms): boolean =>
+  terms.recovery !== 'idempotent' && !(isLookedUp(terms) && terms.findsByToken)
 
 /** A second call would leave the first one in doubt: it may have been executed and billed. */
 export const leavesDoubt = (terms: ProviderTerms): boolean => terms.cost === 'paid'

@@ -12,14 +12,25 @@ import { contextOf } from './advance.js'
 import { budgetOf } from './budgets.js'
 import type { Draft } from './draft.js'
 import { addFact, editStep } from './draft.js'
-import { closeAttempt, closeOpenAttempts, findAttempt, markInDoubt, uncertainBecause } from './attempts.js'
+import {
+  closeAttempt,
+  closeOpenAttempts,
+  findAttempt,
+  markInDoubt,
+  resolveSameRun,
+  uncertainBecause,
+} from './attempts.js'
 import type {
   AttemptStarted,
+  CallAccepted,
   CallFailed,
+  CallMissed,
+  CallProgressed,
   CallSucceeded,
   CallUncertain,
   RecordEvent,
   ResultUnstorable,
+  StepHeld,
 } from './events.js'
 import type { Attempt, Payload, PayloadRef, RecordError, SettledStatus } from './record.js'
 
@@ -34,7 +45,8 @@ const current = (draft: Draft, step: string) => budgetOf(contextOf(draft.snapsho
 
 const openAttempt = ({ draft, event, step }: Applied) => {
   const started = event as AttemptStarted
-  const { attempt: n, generation, provider, requestKey } = started
+  const { attempt: n, generation, provider, requestKey, request, spendMax } = started
+  const model = draft.compiled.terms[provider]?.model
   const sendBy = new Date(started.sendBy)
   const { attempts } = editStep(draft, step)
   for (const earlier of attempts) markInDoubt(draft, step, earlier, earlier.requestKey === requestKey)
@@ -42,6 +54,7 @@ const openAttempt = ({ draft, event, step }: Applied) => {
     n,
     generation,
     provider,
+    ...(model !== undefined && { model }),
     requestKey,
     outcome: null,
     startedAt: draft.decider.at,
@@ -50,6 +63,8 @@ const openAttempt = ({ draft, event, step }: Applied) => {
     spend: null,
     error: null,
     evidence: null,
+    ...(request && { request }),
+    ...(spendMax && { spendMax }),
   })
   draft.calls.push({ step, attempt: n, generation, provider, requestKey, sendBy })
 }
@@ -108,6 +123,38 @@ const settle = ({ draft, event, status }: Applied) => {
   addFact(draft, 'RECORD_SETTLED', { status })
 }
 
+/** Facts about a running call; they decide nothing. */
+const saveHandle = ({ draft, event, step }: Applied) => {
+  const { attempt: n, handle, evidence } = event as CallAccepted
+  const attempt = findAttempt(draft, step, n)
+  if (!attempt) return
+  attempt.handle = handle
+  if (evidence) attempt.evidence = evidence
+}
+
+const saveProgress = ({ draft, event, step }: Applied) => {
+  const { attempt: n, handle, progress } = event as CallProgressed
+  const attempt = findAttempt(draft, step, n)
+  if (!attempt || (attempt.outcome !== null && attempt.outcome !== 'uncertain')) return
+  if (handle !== null) attempt.handle = handle
+  if (progress) attempt.progress = { ...progress, at: draft.decider.at }
+}
+
+/** A step that is left needs no call any more: jobs that still run are asked to end. */
+const closeLeft = ({ draft, step }: Applied) => {
+  for (const { n, handle, outcome } of draft.doc.steps[step]?.attempts ?? [])
+    if (handle !== undefined && (outcome === null || outcome === 'uncertain'))
+      draft.errands.push({ kind: 'cancel', step, attempt: n })
+  closeOpenAttempts(draft, step, 'left', 'The step was left before an answer came.')
+}
+
+const postpone = ({ draft, event, step }: Applied) => {
+  const { code, message, until } = event as StepHeld
+  draft.doc.queue = draft.doc.queue.map((entry) =>
+    entry.step === step ? { ...entry, readyAt: new Date(until), held: { code, message } } : entry,
+  )
+}
+
 const reasonFor = (draft: Draft, event: RecordEvent): RecordError => {
   if ('error' in event && event.type !== 'CALL_UNCERTAIN' && event.type !== 'CALL_FAILED') return event.error
   if (event.type === 'CALL_FAILED' && event.rejects) return event.error
@@ -116,7 +163,11 @@ const reasonFor = (draft: Draft, event: RecordEvent): RecordError => {
   return { code: 'settled-by-machine', message: `The machine settled it on ${event.type}.`, kind: 'not-executed' }
 }
 
-const giveUp = ({ draft, step }: Applied) => {
+const giveUp = ({ draft, event, step }: Applied) => {
+  if (event.type === 'STEP_HELD') {
+    draft.doc.reason = { code: event.code, message: event.message, kind: 'not-executed' }
+    return
+  }
   const context = contextOf(draft.snapshot)
   const attempts = draft.doc.steps[step]?.attempts ?? []
   const last = attempts.at(-1)
@@ -153,6 +204,12 @@ const beginGeneration = ({ draft }: Applied) => {
 
 const stepOf = (event: RecordEvent): number => ('attempt' in event ? event.attempt : 0)
 
+const NEVER_ARRIVED: RecordError = {
+  code: 'never-arrived',
+  message: 'The provider knows of no such call, and it can no longer arrive.',
+  kind: 'not-executed',
+}
+
 /** Exhaustive: a new action breaks the build until it is given a meaning. */
 const writers: Record<DocumentActionName, (applied: Applied) => void> = {
   enqueue: ({ draft, step }) => {
@@ -166,13 +223,21 @@ const writers: Record<DocumentActionName, (applied: Applied) => void> = {
   },
   openAttempt,
   closeSucceeded: ({ draft, event, step }) => {
-    const { spend, evidence } = event as CallSucceeded
-    closeAttempt(draft, step, stepOf(event), { outcome: 'succeeded', error: null, spend, evidence })
+    const { spend, evidence, usage } = event as CallSucceeded
+    closeAttempt(draft, step, stepOf(event), { outcome: 'succeeded', error: null, spend, evidence, usage })
+    resolveSameRun(draft, step, stepOf(event))
   },
   closeFailed: ({ draft, event, step }) => {
-    const { error, spend, evidence } = event as CallFailed
-    closeAttempt(draft, step, stepOf(event), { outcome: 'failed', error, spend, evidence })
+    const { error, spend, evidence, usage } = event as CallFailed
+    closeAttempt(draft, step, stepOf(event), { outcome: 'failed', error, spend, evidence, usage })
+    if (error.kind !== 'not-executed') resolveSameRun(draft, step, stepOf(event))
   },
+  closeMissed: ({ draft, event, step }) => {
+    const { evidence } = event as CallMissed
+    closeAttempt(draft, step, stepOf(event), { outcome: 'failed', error: NEVER_ARRIVED, spend: null, evidence })
+  },
+  closeOverran: ({ draft, step }) =>
+    closeAttempt(draft, step, current(draft, step), uncertainBecause('job-overran', 'The job had no end in its time.')),
   closeNotSent: ({ draft, event, step }) => {
     const error: RecordError = {
       code: 'not-sent',
@@ -182,8 +247,8 @@ const writers: Record<DocumentActionName, (applied: Applied) => void> = {
     closeAttempt(draft, step, stepOf(event), { outcome: 'failed', error, spend: null, evidence: null })
   },
   closeUncertain: ({ draft, event, step }) => {
-    const { error, spend, evidence } = event as CallUncertain
-    closeAttempt(draft, step, stepOf(event), { outcome: 'uncertain', error, spend, evidence })
+    const { error, spend, evidence, usage } = event as CallUncertain
+    closeAttempt(draft, step, stepOf(event), { outcome: 'uncertain', error, spend, evidence, usage })
   },
   closeLeaseExpired: ({ draft, step }) => {
     closeAttempt(
@@ -205,7 +270,16 @@ const writers: Record<DocumentActionName, (applied: Applied) => void> = {
         reason: error.code,
       })
   },
-  closeLeft: ({ draft, step }) => closeOpenAttempts(draft, step, 'left', 'The step was left before an answer came.'),
+  closeLeft,
+  saveHandle,
+  saveProgress,
+  askProvider: ({ draft, step }) => {
+    draft.errands.push({ kind: 'ask', step, attempt: current(draft, step) })
+  },
+  postpone,
+  markReused: ({ draft, step }) => {
+    draft.reused.push(step)
+  },
   markPossibleDuplicate: ({ draft, step }) => {
     const attempt = findAttempt(draft, step, current(draft, step))
     if (attempt) markInDoubt(draft, step, attempt, attempt.provider === providerNow(draft, step))

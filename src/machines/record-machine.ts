@@ -61,6 +61,8 @@ export const settledStates = (retryTo: string) => ({
 
 const rootHandlers = {
   ...latePolicy,
+  // Taken after all, though nobody waits for it: its id is evidence.
+  CALL_ACCEPTED: { actions: { type: 'saveHandle' } },
   CALL_SUCCEEDED: { actions: [{ type: 'closeSucceeded' }, { type: 'discardResult' }] },
   CANCEL: { guard: 'isUnsettled', target: SETTLED_IDS.cancelled },
 }

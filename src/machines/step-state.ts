@@ -7,6 +7,8 @@
  * M3 The first answer of this generation becomes the result, whichever attempt it comes from, until the step has
  *    ended; later ones are handled at the root (P4).
  * M4 Every state but `ready` has a timer of its own; `ready` waits under the record's deadline (P2).
+ * M8 Where a provider can be asked about a call, it is asked before anything else may follow (P6): again and again
+ *    until the call can't arrive any more, and once more then. Asking starts nothing and counts no attempt.
  * M7 A step that called and was left without a result is over in this generation: entered again it is exhausted at once.
  *    Otherwise a chart could call again while the first call is in doubt (P6), without bound.
  */
@@ -14,6 +16,10 @@ export const delayNames = (step: string) => ({
   lease: `lease of ${step}`,
   quarantine: `quarantine of ${step}`,
   backoff: `backoff of ${step}`,
+  lookup: `look-up of ${step}`,
+  run: `run of ${step}`,
+  poll: `poll of ${step}`,
+  lastLook: `last look of ${step}`,
 })
 
 /** Where a step goes: a state name or `#id`, or guarded targets tried in order. */
@@ -45,14 +51,63 @@ const afterFailure = (step: string, exhausted: string) => {
   ]
 }
 
-const afterNotSent = (step: string, exhausted: string) => {
-  const close = guarded('closeNotSent', step)
+const afterNotRun = (step: string, exhausted: string, closing: 'closeNotSent' | 'closeMissed') => {
+  const close = guarded(closing, step)
   return [
     { guard: guarded('sendsAgain', step), target: 'ready', actions: close },
     { guard: guarded('fallsBack', step), target: 'ready', actions: [close, guarded('nextProvider', step)] },
     { guard: guarded('isCurrentCall', step), target: exhausted, actions: [close, guarded('giveUp', step)] },
   ]
 }
+
+/** What may follow a call of which nobody knows, once waiting and asking are over (I2). */
+const byPolicy = (step: string, exhausted: string) => [
+  {
+    guard: guarded('repeatsUncertain', step),
+    target: 'ready',
+    actions: [guarded('closeOverran', step), guarded('markPossibleDuplicate', step), guarded('countDoubt', step)],
+  },
+  {
+    guard: guarded('fallsBackUncertain', step),
+    target: 'ready',
+    actions: [
+      guarded('closeOverran', step),
+      guarded('markPossibleDuplicate', step),
+      guarded('countDoubt', step),
+      guarded('nextProvider', step),
+    ],
+  },
+  { target: exhausted, actions: [guarded('closeOverran', step), guarded('giveUp', step)] },
+]
+
+/** Asks at once, or at the first poll, then ever more slowly, until the window is over. */
+const asking = (step: string, window: string, description: string, initial: 'polling' | 'waiting') => {
+  const { poll } = delayNames(step)
+  const on = { CALL_NUDGED: { guard: guarded('isCurrentCall', step), target: 'nudged' } }
+  return {
+    description,
+    initial,
+    after: { [window]: 'lastLook' },
+    states: {
+      ...(initial === 'waiting' && {
+        waiting: { description: 'It has just been taken; too early to ask.', after: { [poll]: 'polling' }, on },
+      }),
+      polling: {
+        description: 'The provider is asked what became of the call.',
+        entry: [guarded('countAsk', step), guarded('askProvider', step)],
+        after: { [poll]: { target: 'polling', reenter: true } },
+        on,
+      },
+      nudged: { description: 'There is news: the provider is asked now.', after: { 0: 'polling' } },
+    },
+  }
+}
+
+const accepted = (step: string) => ({
+  guard: guarded('isAcceptedJob', step),
+  target: 'awaiting',
+  actions: [guarded('saveHandle', step), guarded('keepHandle', step)],
+})
 
 export type StepStateOptions = {
   description: string
@@ -64,6 +119,10 @@ export type StepStateOptions = {
 export const stepState = (step: string, options: StepStateOptions) => {
   const delays = delayNames(step)
   const exhausted = options.exhausted === 'investigation' ? SETTLED_IDS.investigation : `#record.${options.exhausted}`
+  const answered = {
+    CALL_FAILED: afterFailure(step, exhausted),
+    CALL_NOT_SENT: afterNotRun(step, exhausted, 'closeNotSent'),
+  }
   return {
     description: options.description,
     meta: { step },
@@ -80,6 +139,10 @@ export const stepState = (step: string, options: StepStateOptions) => {
         target: SETTLED_IDS.investigation,
         actions: [guarded('closeUnstorable', step)],
       },
+      CALL_PROGRESSED: {
+        guard: guarded('isCurrentCall', step),
+        actions: [guarded('saveProgress', step), guarded('keepHandle', step)],
+      },
     },
     states: {
       ready: {
@@ -87,7 +150,7 @@ export const stepState = (step: string, options: StepStateOptions) => {
         entry: guarded('enqueue', step),
         exit: guarded('dequeue', step),
         always: [
-          { guard: guarded('hasResult', step), target: 'succeeded' }, // M2
+          { guard: guarded('hasResult', step), target: 'succeeded', actions: guarded('markReused', step) }, // M2
           { guard: 'isOverdue', ...exhaustedWith(step, exhausted) },
           { guard: guarded('isSpent', step), ...exhaustedWith(step, exhausted) }, // M7
         ],
@@ -97,6 +160,16 @@ export const stepState = (step: string, options: StepStateOptions) => {
             target: 'calling',
             actions: [guarded('openAttempt', step), guarded('countAttempt', step)], // M1
           },
+          STEP_HELD: [
+            {
+              guard: guarded('heldFallsBack', step),
+              target: 'ready',
+              reenter: true,
+              actions: guarded('nextProvider', step),
+            },
+            { guard: guarded('heldGivesUp', step), ...exhaustedWith(step, exhausted) },
+            { guard: guarded('isHeld', step), actions: guarded('postpone', step) },
+          ],
         },
       },
       calling: {
@@ -104,7 +177,8 @@ export const stepState = (step: string, options: StepStateOptions) => {
         after: { [delays.lease]: { target: 'uncertain', actions: guarded('closeLeaseExpired', step) } },
         on: {
           CALL_FAILED: afterFailure(step, exhausted),
-          CALL_NOT_SENT: afterNotSent(step, exhausted),
+          CALL_NOT_SENT: afterNotRun(step, exhausted, 'closeNotSent'),
+          CALL_ACCEPTED: accepted(step),
           CALL_UNCERTAIN: {
             guard: guarded('isCurrentCall', step),
             target: 'uncertain',
@@ -114,26 +188,38 @@ export const stepState = (step: string, options: StepStateOptions) => {
       },
       uncertain: {
         description: 'No answer came: the provider may or may not have done the work. A late answer still counts.',
-        after: {
-          [delays.quarantine]: [
-            {
-              guard: guarded('repeatsUncertain', step),
-              target: 'ready',
-              actions: [guarded('markPossibleDuplicate', step), guarded('countDoubt', step)],
-            },
-            {
-              guard: guarded('fallsBackUncertain', step),
-              target: 'ready',
-              actions: [
-                guarded('markPossibleDuplicate', step),
-                guarded('countDoubt', step),
-                guarded('nextProvider', step),
-              ],
-            },
-            exhaustedWith(step, exhausted),
+        always: { guard: guarded('mayAsk', step), target: 'recovering' }, // M8
+        after: { [delays.quarantine]: byPolicy(step, exhausted) },
+        on: { ...answered, CALL_ACCEPTED: accepted(step) },
+      },
+      recovering: {
+        ...asking(step, delays.lookup, 'No answer came: the provider is asked whether it did the work.', 'polling'),
+        on: {
+          ...answered,
+          CALL_ACCEPTED: accepted(step),
+        },
+      },
+      awaiting: {
+        ...asking(
+          step,
+          delays.run,
+          'The provider took it as a job: its end is polled for, or told by a webhook.',
+          'waiting',
+        ),
+        on: answered,
+      },
+      lastLook: {
+        description: 'The call can no longer arrive or has run too long: the provider is asked once more.',
+        entry: guarded('askProvider', step),
+        after: { [delays.lastLook]: byPolicy(step, exhausted) },
+        on: {
+          ...answered,
+          CALL_MISSED: [
+            // It has run, so its absence now proves nothing.
+            { guard: guarded('hasHandle', step) },
+            ...afterNotRun(step, exhausted, 'closeMissed'),
           ],
         },
-        on: { CALL_FAILED: afterFailure(step, exhausted), CALL_NOT_SENT: afterNotSent(step, exhausted) },
       },
       backoff: {
         description: 'A try failed for certain; the next one waits.',

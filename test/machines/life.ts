@@ -5,7 +5,7 @@
 import type { Compiled } from '../../src/machines/compile.js'
 import { applyEvent, dueTimers, nextIntent, observeOutages } from '../../src/machines/decide.js'
 import type { Delivery } from '../../src/machines/decide.js'
-import type { CallIntent, DraftSave } from '../../src/machines/draft.js'
+import type { CallIntent, DraftSave, Errand } from '../../src/machines/draft.js'
 import { closeDraft, openDraft } from '../../src/machines/draft.js'
 import type { CallFailed, CallSucceeded, RecordEvent } from '../../src/machines/events.js'
 import type { Attempt, FailureKind, RecordDocument } from '../../src/machines/record.js'
@@ -56,6 +56,37 @@ export const uncertain = (of: Call): RecordEvent => ({
 
 export const notSent = (of: Call): RecordEvent => ({ type: 'CALL_NOT_SENT', ...of })
 
+export const accepted = (of: Call, handle = `job-${of.attempt}`): RecordEvent => ({
+  type: 'CALL_ACCEPTED',
+  ...of,
+  handle,
+  evidence: null,
+})
+
+export const missed = (of: Call): RecordEvent => ({ type: 'CALL_MISSED', ...of, evidence: null })
+
+export const progressed = (of: Call, handle: string | null = `stream-${of.attempt}`): RecordEvent => ({
+  type: 'CALL_PROGRESSED',
+  ...of,
+  handle,
+  progress: { outputTokens: 10 },
+})
+
+export const held = (
+  step: string,
+  provider: string,
+  then: 'wait' | 'fall-back' | 'give-up',
+  until: Date,
+): RecordEvent => ({
+  type: 'STEP_HELD',
+  step,
+  provider,
+  code: 'provider-down',
+  message: 'The provider is down.',
+  until: until.toISOString(),
+  then,
+})
+
 export const unstorable = (of: Call): RecordEvent => ({
   type: 'RESULT_UNSTORABLE',
   ...of,
@@ -76,6 +107,8 @@ export type Life = {
   readonly saves: readonly DraftSave[]
   /** The calls that the last save asks for. */
   readonly calls: readonly CallIntent[]
+  /** The questions, and the wishes to end a job, that the last save asks for. */
+  readonly errands: readonly Errand[]
   /** Applies events in one save at the current time. Answers whether anything changed. */
   does(...events: RecordEvent[]): boolean
   doesWith(delivery: Delivery, ...events: RecordEvent[]): boolean
@@ -99,6 +132,7 @@ export const live = (compiled: Compiled, from: RecordDocument = record(compiled)
   let doc = freeze(from)
   let at = since
   let calls: readonly CallIntent[] = []
+  let errands: readonly Errand[] = []
   const saves: DraftSave[] = []
 
   const turn = (change: (draft: Writing) => void): boolean => {
@@ -109,6 +143,7 @@ export const live = (compiled: Compiled, from: RecordDocument = record(compiled)
     if (!closed) return false
     doc = freeze(closed.next)
     calls = draft.calls
+    errands = draft.errands
     saves.push(closed.save)
     return true
   }
@@ -130,6 +165,9 @@ export const live = (compiled: Compiled, from: RecordDocument = record(compiled)
     saves,
     get calls() {
       return calls
+    },
+    get errands() {
+      return errands
     },
     does: (...events) => apply(events),
     doesWith: (delivery, ...events) => apply(events, delivery),

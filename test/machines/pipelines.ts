@@ -26,6 +26,22 @@ export const terms: Terms = {
   free: provider('free'),
   keyed: provider('keyed', { recovery: 'idempotent', cost: 'paid', spendMax: { amount: '0.10', currency: 'EUR' } }),
   paid: provider('paid', { cost: 'paid', spendMax: { amount: '0.25', currency: 'EUR' } }),
+  job: provider('job', {
+    recovery: 'job',
+    cost: 'paid',
+    findsByToken: true,
+    lookupLagMs: 10_000,
+    spendMax: { amount: '0.50', currency: 'EUR' },
+  }),
+  lost: provider('lost', { recovery: 'job', cost: 'paid', spendMax: { amount: '0.50', currency: 'EUR' } }),
+  found: provider('found', {
+    recovery: 'retrievable',
+    cost: 'paid',
+    findsByToken: true,
+    lookupLagMs: 10_000,
+    spendMax: { amount: '0.20', currency: 'EUR' },
+  }),
+  flight: provider('flight', { recovery: 'in-flight', cost: 'paid', spendMax: { amount: '0.20', currency: 'EUR' } }),
   other: provider('other', { cost: 'paid', spendMax: { amount: '0.30', currency: 'EUR' } }),
 }
 

@@ -8,7 +8,20 @@ import type { OnUncertain, StepDefinition } from '../../src/machines/pipeline.js
 import type { OwnChart } from '../../src/machines/record-machine.js'
 import { TIMER_SLACK_MS } from '../../src/machines/verify.js'
 import { stepState } from '../../src/machines/step-state.js'
-import { call, failed, notSent, operator, payload, succeeded, uncertain, unstorable } from './life.js'
+import {
+  accepted,
+  call,
+  failed,
+  held,
+  missed,
+  notSent,
+  operator,
+  payload,
+  progressed,
+  succeeded,
+  uncertain,
+  unstorable,
+} from './life.js'
 import type { Life } from './life.js'
 import { compile, pipeline, step } from './pipelines.js'
 
@@ -25,7 +38,10 @@ const onUncertain = fc.constantFrom<OnUncertain>(
   { retry: { duplicateBudget: 1 } },
 )
 const stepPlan: fc.Arbitrary<Partial<StepDefinition>> = fc.record({
-  use: fc.uniqueArray(fc.constantFrom('free', 'keyed', 'paid', 'other'), { minLength: 1, maxLength: 2 }),
+  use: fc.uniqueArray(fc.constantFrom('free', 'keyed', 'paid', 'other', 'job', 'lost', 'found', 'flight'), {
+    minLength: 1,
+    maxLength: 2,
+  }),
   attempts: fc.integer({ min: 1, max: 2 }),
   deadlineMs: fc.constantFrom(1_000, 10_000, 60_000),
   onUncertain,
@@ -111,12 +127,13 @@ export type Deed =
   | { kind: 'answers'; which: number; off: number; generations: number; type: number; backoffMs: number; flag: boolean }
   | { kind: 'intent'; step: string; attempt: number; generation: number; provider: string }
   | { kind: 'operator'; type: 'CANCEL' | 'RETRY' | 'WRITE_OFF' }
+  | { kind: 'held'; which: number; then: 'wait' | 'fall-back' | 'give-up'; ms: number }
   | { kind: 'custom'; name: string }
   | { kind: 'timer'; which: number }
   | { kind: 'outage'; ms: number }
 
 const durations = fc.constantFrom(0, 1, 200, 5_000, 24_999, 25_000, 26_000, 120_000, 700_000)
-const providers = fc.constantFrom('free', 'keyed', 'paid', 'other')
+const providers = fc.constantFrom('free', 'keyed', 'paid', 'other', 'job', 'lost', 'found', 'flight')
 const late = fc.integer({ min: 0, max: TIMER_SLACK_MS })
 
 /** Mostly about the newest attempts, as they are; now and then about others, or with numbers that are wrong. */
@@ -125,7 +142,7 @@ const answers = fc.record({
   which: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat({ max: 5 }) }),
   off: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1, 100) }),
   generations: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1) }),
-  type: fc.constantFrom(0, 1, 2, 2, 2, 2, 3, 3, 3, 4, 5),
+  type: fc.constantFrom(0, 1, 2, 2, 2, 2, 3, 3, 3, 4, 5, 6, 6, 7, 8, 9),
   backoffMs: fc.constantFrom(0, 700, 60_000, -5, Number.NaN),
   flag: fc.boolean(),
 })
@@ -146,6 +163,12 @@ export const deeds = (isTimely: boolean): fc.Arbitrary<Deed[]> => {
     kind: fc.constant('operator' as const),
     type: fc.constantFrom(...Array<'RETRY'>(12).fill('RETRY'), 'WRITE_OFF' as const, 'CANCEL' as const),
   })
+  const holds = fc.record({
+    kind: fc.constant('held' as const),
+    which: fc.nat({ max: 2 }),
+    then: fc.constantFrom('wait' as const, 'fall-back' as const, 'fall-back' as const, 'give-up' as const),
+    ms: durations,
+  })
   const custom = fc.record({
     kind: fc.constant('custom' as const),
     name: fc.constantFrom('GO', 'BACK', 'CANCEL', 'xstate.init'),
@@ -163,6 +186,7 @@ export const deeds = (isTimely: boolean): fc.Arbitrary<Deed[]> => {
       { weight: 1, arbitrary: fuses },
       { weight: 1, arbitrary: intent },
       { weight: 2, arbitrary: people },
+      { weight: 1, arbitrary: holds },
       { weight: 1, arbitrary: custom },
       { weight: 1, arbitrary: outage },
       ...(isTimely ? [] : untimely),
@@ -189,6 +213,10 @@ const answerOf = (life: Life, { which, off, generations, type, backoffMs, flag }
     uncertain(of),
     notSent(of),
     flag ? unstorable(of) : uncertain(of),
+    accepted(of),
+    progressed(of, flag ? null : 'stream'),
+    missed(of),
+    { ...of, type: 'CALL_NUDGED' } as const,
   ]
   return events[type]!
 }
@@ -214,7 +242,11 @@ export const doDeed = (life: Life, deed: Deed): boolean => {
   if (deed.kind === 'passes') life.passes(deed.ms, deed.lateMs)
   if (deed.kind === 'skips') life.skips(deed.ms)
   const waiting = life.doc.queue.length
-  if (deed.kind === 'starts' && waiting > 0) life.starts(life.doc.queue[deed.which % waiting]!.provider)
+  const free = life.doc.queue.filter((entry) => !entry.held || entry.readyAt <= life.at)
+  if (deed.kind === 'starts' && free.length > 0) life.starts(free[deed.which % free.length]!.provider)
+  const line = life.doc.queue[deed.kind === 'held' ? deed.which % Math.max(1, waiting) : 0]
+  if (deed.kind === 'held' && line)
+    life.does(held(line.step, line.provider, deed.then, new Date(life.at.getTime() + deed.ms)))
   if (deed.kind === 'intent')
     life.does({
       ...deed,
