@@ -1,139 +1,44 @@
 /**
- * What `http({ … })` may be told, checked when the config is loaded: a mistake is named with its setting, and no
- * secret is read here.
+ * http's options as settings, checked when the config is loaded: a mistake is named with its setting, and no secret is
+ * read here.
  */
-import { z } from 'zod'
-import type { Spend } from '../machines/record.js'
 import type { ProviderTerms } from '../machines/pipeline.js'
-import type { RequestParts } from './contract.js'
-import { DECIMAL_PATTERN } from './decimal.js'
 import { parseDuration, type Duration } from './durations.js'
 import type { StatusRules } from './http-certainty.js'
-import { isSecret, type Secret } from './secret.js'
+import type { HttpOptions, HttpRecovery } from './http-options.js'
+import { ownPath, pathFor } from './http-places.js'
+import { HttpSchema, type ParsedHttpOptions } from './http-schema.js'
+import type { HttpOptions as Options } from './http-options.js'
+import { spendBound } from './price-table.js'
 
-export type HttpOptions = {
-  /** Absolute, http or https, without user and password in it. */
-  url: string
-  /** Default POST. */
-  method?: 'POST' | 'PUT'
-  headers?: { [name: string]: string | Secret }
-  /** Carries the request key. Default `Idempotency-Key`. */
-  keyHeader?: string
-  /** Sent as `Authorization: Bearer …`. For another header: `headers: { 'x-api-key': env('NAME') }`. */
-  apiKey?: Secret
-  /** Calls at once per worker process. Default 8. */
-  slots?: number
-  /** `idempotent`: the endpoint's documentation promises that a repeated key does not run again. Default `blind`. */
-  recovery?: 'idempotent' | 'blind'
-  /** How long a key is honoured; needed with `idempotent`. */
-  keyTtl?: Duration
-  cost: 'paid' | 'free'
-  /** How long a run may go on after we gave up on it. Default 5m. */
-  longestRun?: Duration
-  /** The most that one call may cost; booked where nobody knows what it did cost. */
-  spendMax?: { amount: string; currency: string }
-  /** Default 10s. */
-  connectTimeout?: Duration
-  /** Default 16 MiB. */
-  responseBytesMax?: number
-  /** Statuses that the endpoint documents as "did not run", for example 503. */
-  notExecuted?: readonly number[]
-  /** Statuses that it documents as "ran, and failed", for example 500. */
-  executed?: readonly number[]
-  /** Statuses after which another try may help. Default: 429, 529, and what is 500 or above in the two lists. */
-  retryable?: readonly number[]
-  /** Statuses that mean that the input can never be processed: the record is rejected. */
-  rejects?: readonly number[]
-  /**
-   * Builds the body: JSON, or a Uint8Array that is sent as it is with the input's media type. Deterministic.
-   * Default: what the step's `request` built; else a JSON input itself; else `{ mediaType, base64 }`.
-   */
-  body?: (request: RequestParts) => unknown
-  /** Takes the output out of the answer. Default: the whole answer. */
-  output?: (json: unknown) => unknown
-  /** Reads from the answer what the call cost. */
-  spend?: (json: unknown) => Spend | null
-  /** Where the provider's own id of the call is. Default: the usual names. */
-  requestIdHeader?: string
-}
+type Described<K extends 'job' | 'lookup' | 'webhook'> = NonNullable<ParsedHttpOptions[K]>
 
-export type HttpSettings = {
-  url: URL
-  method: 'POST' | 'PUT'
-  headers: { [name: string]: string | Secret }
-  apiKey: Secret | undefined
-  keyHeader: string
-  slots: number
-  terms: Omit<ProviderTerms, 'name'>
-  statuses: StatusRules
-  connectTimeoutMs: number
-  responseBytesMax: number
-  requestIdHeaders: readonly string[]
-  body: HttpOptions['body']
-  output: HttpOptions['output']
-  spend: HttpOptions['spend']
-}
+export type JobSettings = Described<'job'> & { everyMs: number | undefined }
+export type LookupSettings = Described<'lookup'>
+export type WebhookSettings = Described<'webhook'>
+
+export type HttpSettings = Pick<
+  ParsedHttpOptions,
+  'method' | 'headers' | 'apiKey' | 'apiKeyScheme' | 'keyHeader' | 'slots' | 'limits' | 'model' | 'responseBytesMax'
+> &
+  Pick<Options, 'body' | 'output' | 'usage' | 'spend' | 'prices'> & {
+    url: URL
+    terms: Omit<ProviderTerms, 'name'>
+    statuses: StatusRules
+    connectTimeoutMs: number
+    requestIdHeaders: readonly string[]
+    job: JobSettings | null
+    lookup: LookupSettings | null
+    webhook: WebhookSettings | null
+    readyPath: string | null
+  }
 
 const KEY_TTL_MS_MAX = 366 * 24 * 60 * 60 * 1000
 const REQUEST_ID_HEADERS = ['x-request-id', 'request-id', 'x-amzn-requestid', 'apim-request-id'] as const
 
-const headerName = z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, 'is no header name')
-/** These say where a request ends: they are ours. */
-const framing = new Set(['content-length', 'transfer-encoding', 'connection', 'expect', 'host'])
-const secret = z.custom<Secret>(isSecret, "is not written as env('NAME')")
-const statuses = z.array(z.int().min(300).max(599))
-const aFunction = z.custom<never>((value) => typeof value === 'function', 'is no function').optional()
-
-function headerTrouble(name: string): string | null {
-  if (framing.has(name.toLowerCase())) return 'is set by the provider itself'
-  return headerName.safeParse(name).success ? null : 'is no header name'
-}
-
-/** Durations and functions keep their own types; zod checks the rest, and that nothing is misspelt. */
-const Options = z.strictObject({
-  url: z.string(),
-  method: z.enum(['POST', 'PUT']).default('POST'),
-  headers: z
-    .record(z.string(), z.union([z.string(), secret]))
-    .superRefine((headers, context) => {
-      for (const name of Object.keys(headers)) {
-        const wrong = headerTrouble(name)
-        if (wrong !== null) context.addIssue({ code: 'custom', path: [name], message: wrong })
-      }
-    })
-    .default({}),
-  keyHeader: headerName.default('Idempotency-Key'),
-  apiKey: secret.optional(),
-  slots: z.int().min(1).max(10_000).default(8),
-  recovery: z.enum(['idempotent', 'blind']).default('blind'),
-  keyTtl: z.unknown().optional(),
-  cost: z.enum(['paid', 'free']),
-  longestRun: z.unknown().optional(),
-  spendMax: z
-    .strictObject({
-      amount: z.string().regex(DECIMAL_PATTERN, 'is no decimal string such as "0.40"'),
-      currency: z.string().regex(/^[A-Z]{3}$/, 'is no currency such as "EUR"'),
-    })
-    .optional(),
-  connectTimeout: z.unknown().optional(),
-  responseBytesMax: z
-    .int()
-    .min(1)
-    .max(1024 * 1024 * 1024)
-    .default(16 * 1024 * 1024),
-  notExecuted: statuses.default([]),
-  executed: statuses.default([]),
-  retryable: statuses.optional(),
-  rejects: statuses.default([]),
-  body: aFunction,
-  output: aFunction,
-  spend: aFunction,
-  requestIdHeader: headerName.optional(),
-})
-
 /** Throws TypeError naming the setting and what is wrong with it. */
 export function readHttpOptions(given: HttpOptions): HttpSettings {
-  const parsed = Options.safeParse(given)
+  const parsed = HttpSchema.safeParse(given)
   if (!parsed.success) {
     const wrong = parsed.error.issues.map(
       (issue) => `${issue.path.map(String).join('.') || 'options'}: ${issue.message}`,
@@ -141,46 +46,109 @@ export function readHttpOptions(given: HttpOptions): HttpSettings {
     throw new TypeError(`The http provider's options are not valid: ${wrong.join('; ')}.`)
   }
   const options = parsed.data
-  const { recovery, cost } = options
-  if (recovery === 'idempotent' && given.keyTtl === undefined) {
-    throw new TypeError(
-      'An http provider with recovery "idempotent" needs keyTtl: how long a key is honoured, e.g. "24h".',
-    )
-  }
-  const both = options.executed.find((status) => options.notExecuted.includes(status))
-  if (both !== undefined) throw new TypeError(`An http provider names status ${both} in executed and in notExecuted.`)
-
+  const url = readUrl(options.url)
+  checkTogether(options)
+  checkPaths(options, url)
+  const { job } = options
   return {
-    url: readUrl(options.url),
-    method: options.method,
-    headers: options.headers,
-    apiKey: options.apiKey,
-    keyHeader: options.keyHeader,
-    slots: options.slots,
-    terms: {
-      recovery,
-      cost,
-      longestRunMs: parseDuration(given.longestRun ?? '5m', "An http provider's longestRun"),
-      keyTtlMs: recovery === 'blind' ? 0 : parseDuration(given.keyTtl, "An http provider's keyTtl", KEY_TTL_MS_MAX),
-      lookupLagMs: 0,
-      findsByToken: false,
-      spendMax: cost === 'free' ? null : (options.spendMax ?? null),
-    },
+    ...options,
+    url,
+    terms: termsOf(options, given),
     statuses: {
       notExecuted: new Set(options.notExecuted),
       executed: new Set(options.executed),
       retryable: options.retryable === undefined ? null : new Set(options.retryable),
       rejects: new Set(options.rejects),
+      ...(job && { answers: new Set([202]) }),
     },
     connectTimeoutMs: parseDuration(given.connectTimeout ?? '10s', "An http provider's connectTimeout"),
-    responseBytesMax: options.responseBytesMax,
     requestIdHeaders:
       options.requestIdHeader === undefined ? REQUEST_ID_HEADERS : [options.requestIdHeader.toLowerCase()],
+    job: job
+      ? { ...job, everyMs: job.poll.every === undefined ? undefined : ms(job.poll.every, 'job.poll.every') }
+      : null,
+    lookup: options.lookup ?? null,
+    webhook: options.webhook ?? null,
+    readyPath: options.ready === undefined ? null : ownPath(url, options.ready),
     body: given.body,
     output: given.output,
+    usage: given.usage,
     spend: given.spend,
+    prices: given.prices,
+  } as HttpSettings
+}
+
+const ms = (value: unknown, setting: string): number => parseDuration(value, `An http provider's ${setting}`)
+
+function termsOf(options: ParsedHttpOptions, given: HttpOptions): Omit<ProviderTerms, 'name'> {
+  const { recovery, cost, lookup, model } = options
+  const keyTtl = (given as { keyTtl?: Duration }).keyTtl
+  const bound = options.spendMax ?? spendBound(given.prices ?? null, given.usageMax ?? {})
+  return {
+    recovery,
+    cost,
+    longestRunMs: ms(given.longestRun ?? '5m', 'longestRun'),
+    keyTtlMs: recovery === 'idempotent' ? parseDuration(keyTtl, "An http provider's keyTtl", KEY_TTL_MS_MAX) : 0,
+    lookupLagMs: lookup === undefined ? 0 : ms(lookup.lag, 'lookup.lag'),
+    findsByToken: lookup !== undefined,
+    spendMax: cost === 'free' ? null : (bound ?? null),
+    ...(model !== undefined && { model }),
   }
 }
+
+/** What each recovery needs, and what would be without meaning for it. */
+const BELONGS: { [R in NonNullable<HttpRecovery['recovery']>]: { needs: Part[]; takes: Part[] } } = {
+  blind: { needs: [], takes: [] },
+  'in-flight': { needs: [], takes: [] },
+  idempotent: { needs: ['keyTtl'], takes: ['keyTtl'] },
+  retrievable: { needs: ['lookup'], takes: ['lookup'] },
+  job: { needs: ['job'], takes: ['job', 'lookup', 'webhook'] },
+}
+type Part = 'keyTtl' | 'job' | 'lookup' | 'webhook'
+const PARTS: { [P in Part]: string } = {
+  keyTtl: 'how long a key is honoured, e.g. "24h"',
+  job: 'where the handle stands and how the job is polled',
+  lookup: 'the url that finds a call by {requestKey}, and its lag',
+  webhook: 'how deliveries are asked for and verified',
+}
+
+function checkTogether(options: ParsedHttpOptions): void {
+  const { recovery, lookup } = options
+  for (const part of Object.keys(PARTS) as Part[]) {
+    const { needs, takes } = BELONGS[recovery]
+    if (needs.includes(part) && options[part] === undefined)
+      throw new TypeError(`An http provider with recovery "${recovery}" needs ${part}: ${PARTS[part]}.`)
+    if (!takes.includes(part) && options[part] !== undefined)
+      throw new TypeError(`An http provider with recovery "${recovery}" can't use ${part}: remove it.`)
+  }
+  if (recovery === 'job' && lookup !== undefined && (lookup.handle === undefined || lookup.status !== undefined))
+    throw new TypeError(`A job's lookup needs handle, and no status: the job itself is polled by the handle it finds.`)
+  if (recovery === 'retrievable' && (lookup?.status === undefined) !== (lookup?.means === undefined))
+    throw new TypeError(`A lookup that reads a status needs both status and means.`)
+  if (recovery === 'retrievable' && lookup?.handle !== undefined)
+    throw new TypeError(`A lookup reads a handle only with recovery "job".`)
+  const both = options.executed.find((status) => options.notExecuted.includes(status))
+  if (both !== undefined) throw new TypeError(`An http provider names status ${both} in executed and in notExecuted.`)
+}
+
+/** Templates are tried with a plain value: one that leads elsewhere is refused before anything runs (O1). */
+function checkPaths({ job, lookup, ready }: ParsedHttpOptions, url: URL): void {
+  const handles = {
+    'job.poll.url': job?.poll.url,
+    'job.result.url': job?.result?.url,
+    'job.cancel.url': job?.cancel?.url,
+  }
+  for (const [setting, of] of Object.entries(handles))
+    if (typeof of === 'string' && pathFor(url, of, 'handle', 'x') === null) throw elsewhere(setting, url)
+  if (typeof lookup?.url === 'string' && pathFor(url, lookup.url, 'requestKey', 'x') === null)
+    throw elsewhere('lookup.url', url)
+  if (ready !== undefined && ownPath(url, ready) === null) throw elsewhere('ready', url)
+}
+
+const elsewhere = (setting: string, url: URL): TypeError =>
+  new TypeError(
+    `An http provider's ${setting} is no path on ${url.origin}: credentials are sent nowhere but to the provider's own origin.`,
+  )
 
 function readUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null

@@ -106,6 +106,8 @@ describe('the options', () => {
       cost: 'paid',
       longestRunMs: 90_000,
       keyTtlMs: 604_800_000,
+      lookupLagMs: 0,
+      findsByToken: false,
       spendMax: { amount: '0.10', currency: 'EUR' },
     })
     expect(http(good).terms('ocr')).toMatchObject({

@@ -21,10 +21,12 @@ afterEach(async () => {
 })
 afterAll(() => remote.stop())
 
-function call(requestKey: string, more: Partial<HttpOptions> = {}, deadlineMs = 5000): Promise<CallResult> {
-  const provider = http({ url: `${remote.url}/infer`, cost: 'free', ...more }).create('gpt', { secret: () => '' })
+async function call(requestKey: string, more: Partial<HttpOptions> = {}, deadlineMs = 5000): Promise<CallResult> {
+  const httpOptions = { url: `${remote.url}/infer`, cost: 'free', ...more } as HttpOptions
+  const provider = http(httpOptions).create('gpt', { secret: () => '' })
   providers.push(provider)
-  return performCall(provider, aRequest({ requestKey, deadlineMs }), options())
+  const request = aRequest({ requestKey, deadlineMs })
+  return performCall(provider, { ...request, built: await provider.build!(request) }, options())
 }
 
 test.each<{ rule: ProviderRule; kind: CallResult['kind']; executions: number; deadlineMs?: number }>([
