@@ -6,6 +6,7 @@
  */
 import type { z } from 'zod'
 import type { OnUncertain, PipelineDefinition, Price, StepDefinition } from '../machines/pipeline.js'
+import type { Usage } from '../machines/record.js'
 import type { OwnChart } from '../machines/record-machine.js'
 import { stepState } from '../machines/step-state.js'
 import type { ProviderFactory } from '../providers/contract.js'
@@ -32,6 +33,28 @@ export type PipelineOptions = {
   lease?: { sendWithin?: Duration; failover?: Duration }
 }
 
+/** One of the forms, and none of the others' names. */
+type PriceForm<F, All = F> = F extends unknown
+  ? F & { [name in Exclude<All extends unknown ? keyof All : never, keyof F>]?: never }
+  : never
+
+/**
+ * What the customer owes for a step's result, as decimal strings: a fixed amount, one for each page or for a million
+ * tokens of the usage that the provider told, or a function of usage and output. Without that usage nothing is charged,
+ * and the attempt's evidence says so.
+ */
+export type StepPrice<Output> = PriceForm<
+  | { fixed: string }
+  | { perPage: string }
+  | { perMillionTokens: { input?: string; output?: string } }
+  /** Answers a decimal string. Raise the pipeline's `revision` when it changes. */
+  | { amount: (facts: { output: Output; usage: Usage }) => string }
+> & {
+  currency: string
+  /** Outputs that cost the customer nothing, such as a blank page. */
+  unless?: (output: Output) => boolean
+}
+
 export type StepOptions<P extends string, O, S extends z.ZodType> = {
   description?: string
   /** Providers in fallback order. */
@@ -45,7 +68,7 @@ export type StepOptions<P extends string, O, S extends z.ZodType> = {
   backoff?: { initial?: Duration; max?: Duration }
   /** A paid provider that can't be asked needs it stated. */
   onUncertain?: OnUncertain
-  price?: { fixed: string; currency: string; unless?: (output: z.output<S>) => boolean }
+  price?: StepPrice<z.output<S>>
   /** For paid blind providers: may the intent be saved together with the previous result? Default no. */
   fuse?: boolean
   /** The request can't be built again from the record (it names the time, say): keep its bytes. Default no. */

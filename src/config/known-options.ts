@@ -5,7 +5,8 @@
 import type { MachineOptions, PipelineOptions, StepOptions } from './builder.js'
 
 /** `true`, or the options inside where the value is an object. */
-type Known<T> = { readonly [name in keyof Required<T>]: true | { readonly [inner: string]: true } }
+type Known<T> = { readonly [name in keyof Required<T>]: true | Names }
+type Names = { readonly [name: string]: true | Names }
 
 const price = { fixed: true, currency: true } as const
 
@@ -32,12 +33,16 @@ export const STEP_OPTIONS: Known<StepOptions<any, any, any>> = {
   attempts: true,
   backoff: { initial: true, max: true },
   onUncertain: { retry: true },
-  price: { ...price, unless: true },
+  price: {
+    ...price,
+    perPage: true,
+    perMillionTokens: { input: true, output: true },
+    amount: true,
+    unless: true,
+  },
   fuse: true,
   keepRequest: true,
 }
-
-type Names = { readonly [name: string]: true | Names }
 
 /** Throws TypeError naming the option and those there are. `where`: `Step "read"`. */
 export const refuseUnknown = (options: object, known: Names, where: string, path = ''): void => {

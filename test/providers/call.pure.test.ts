@@ -41,6 +41,7 @@ describe('what an answer means', () => {
       charge: { amount: '0.40', currency: 'EUR' },
       spend: told,
       evidence: { durationMs: expect.any(Number) },
+      usage: null,
     })
   })
 
@@ -63,7 +64,7 @@ describe('what an answer means', () => {
       aRequest(),
       options(),
     )
-    expect(result.spend).toBeNull()
+    expect(result).toMatchObject({ spend: null })
   })
 
   test('a spend that is no spend is replaced by the upper bound, and said', async () => {

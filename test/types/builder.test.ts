@@ -6,6 +6,7 @@ import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import type { OwnGuard, PipelineBuilder, StepOptions } from '../../src/config/builder.js'
 import { endstate } from '../../src/config/builder.js'
+import type { Usage } from '../../src/machines/record.js'
 import { factory } from './providers.js'
 
 const es = endstate({ providers: { ocr: factory(), gpt: factory(), claude: factory() } })
@@ -116,6 +117,34 @@ describe('a price rule', () => {
     pipeline.step('read', { ...read, price: { ...price, unless: (output: { blank: boolean }) => output.blank } })
     // @ts-expect-error -- a number is no answer
     pipeline.step('read', { ...read, price: { ...price, unless: (output) => output.pages } })
+  })
+
+  it('has one of the forms, and its function is typed by usage and output', () => {
+    const pipeline = es.pipeline('referral', base)
+    const amount = ({ output, usage }: { output: { pages: number }; usage: Usage }) =>
+      `${output.pages}.${usage.pages ?? 0}`
+    pipeline.step('read', { ...read, price: { perPage: '0.05', currency: 'EUR' } })
+    pipeline.step('read', { ...read, price: { perMillionTokens: { output: '4' }, currency: 'EUR' } })
+    pipeline.step('read', { ...read, price: { amount, currency: 'EUR' } })
+    pipeline.step('read', {
+      ...read,
+      price: {
+        currency: 'EUR',
+        amount: ({ output, usage }) => {
+          expectTypeOf(output).toEqualTypeOf<{ text: string; pages: number }>()
+          expectTypeOf(usage.pages).toEqualTypeOf<number | undefined>()
+          return '1'
+        },
+      },
+    })
+    // @ts-expect-error -- an amount is a text
+    pipeline.step('read', { ...read, price: { amount: () => 0.4, currency: 'EUR' } })
+    // @ts-expect-error -- the output has no `lines`
+    pipeline.step('read', { ...read, price: { amount: ({ output }) => output.lines, currency: 'EUR' } })
+    // @ts-expect-error -- two forms
+    pipeline.step('read', { ...read, price: { fixed: '1', perPage: '1', currency: 'EUR' } })
+    // @ts-expect-error -- none
+    pipeline.step('read', { ...read, price: { currency: 'EUR' } })
   })
 })
 
