@@ -142,6 +142,8 @@ export type OutboxEntry = {
   at: Date
   data: { [name: string]: unknown }
   sent: { [sink: string]: Date }
+  /** For sinks that forget: when the attempts began of which nobody knows whether they arrived. */
+  sending?: { [sink: string]: { first: Date; last: Date } }
 }
 
 export type RecordInput = {

@@ -67,6 +67,17 @@ export type DueRecord = { id: string; version: number; wakeAt: Date }
 export type WaitingRecord = { id: string; version: number; source: string; readyAt: Date }
 export type ChargeRow = Charge & { record: string; key: string; source: string; pipeline: string }
 
+/** A record's facts that a sink has not got, in their order. What is beside them never changes. */
+export type UnsentRecord = {
+  id: string
+  source: string
+  pipeline: string
+  simulated: boolean
+  /** Of its oldest fact that is left: the place in the sink's queue. */
+  at: Date
+  entries: OutboxEntry[]
+}
+
 export interface RecordStore {
   /** Answers in the order of `docs`. Two docs with one id in one batch: the first wins, the second `exists`. */
   insert(docs: readonly RecordDocument[]): Promise<InsertOutcome[]>
@@ -109,8 +120,13 @@ export interface RecordStore {
   ): Promise<Page<ChargeRow>>
   counts(): Promise<{ [status in RecordStatus]: number }>
 
-  /** Records with facts that `sink` has not got, oldest first. */
-  unsent(sink: string, limit: number): Promise<{ id: string; entries: OutboxEntry[] }[]>
+  /** Records with facts that `sink` has not got, oldest first, by (at, id) after the cursor. */
+  unsent(sink: string, limit: number, after?: { at: Date; id: string } | null): Promise<UnsentRecord[]>
+  /**
+   * Marks that these facts are about to be sent, by the server's time, before they are. Keeps the time of the first
+   * attempt in doubt; `anew` begins again, where it is certain that none arrived.
+   */
+  markSending(sink: string, sending: readonly { id: string; seq: number; anew?: boolean }[]): Promise<void>
   markSent(sink: string, sent: readonly { id: string; seq: number }[]): Promise<void>
 
   close(): Promise<void>
@@ -194,3 +210,21 @@ export class BlobMissing extends Error {
 }
 
 export type { HistoryEntry, OutboxEntry, RecordDocument }
+export { LATENCY_BOUNDS_MS } from './provider-states-contract.js'
+export type {
+  BreakerState,
+  CounterKey,
+  Grant,
+  HealthCounts,
+  HealthMinute,
+  LeaseAsk,
+  Meter,
+  PauseAsk,
+  ProviderState,
+  ProviderStates,
+  Reserved,
+  SeenLimits,
+  Settlement,
+  SpendRow,
+  TripAsk,
+} from './provider-states-contract.js'

@@ -98,6 +98,7 @@ const recordDocument = z.strictObject({
       at: z.date(),
       data: z.record(z.string(), z.unknown()),
       sent: z.record(z.string(), z.date()),
+      sending: z.record(z.string(), z.strictObject({ first: z.date(), last: z.date() })).optional(),
     }),
   ),
   shard: z.int().min(0).max(255),

@@ -2,26 +2,40 @@
  * The record store's twin in memory, for tests and simulation. Same answers as on MongoDB, held by one conformance
  * suite; nothing is ever unknown here. Answers come in a later microtask, never in the caller's own turn.
  */
-import type { OutboxEntry, RecordStore } from './contract.js'
+import type { RecordStore, UnsentRecord } from './contract.js'
 import { chargesIn, countsIn, dueIn, listIn, unknownVersionsIn, waitingIn, waitingSourcesIn } from './memory-queries.js'
 import { insertOne, readCopy, saveOne, withUnsent } from './memory-records.js'
 import type { MemoryRecords } from './memory-records.js'
-import { assertSink } from './outbox.js'
+import { assertSink, toUnsent } from './outbox.js'
 import { plainCopy } from './plain-copy.js'
 import { assertOneSaveEach } from './save.js'
 import { DEFAULT_SINKS } from './store-io.js'
-import { decodeOutboxEntry } from './stored-form.js'
 import type { StoredRecord } from './stored-form.js'
 
-const unsentIn = (records: MemoryRecords, sink: string, limit: number): { id: string; entries: OutboxEntry[] }[] =>
+const unsentIn = (
+  records: MemoryRecords,
+  sink: string,
+  limit: number,
+  after: { at: Date; id: string } | null = null,
+): UnsentRecord[] =>
   [...records.values()]
     .flatMap((stored) => (stored.unsent?.[sink] ? [{ stored, at: stored.unsent[sink].getTime() }] : []))
     .sort((a, b) => a.at - b.at || (a.stored._id < b.stored._id ? -1 : 1))
+    .filter(({ stored, at }) => {
+      if (after === null) return true
+      return at > after.at.getTime() || (at === after.at.getTime() && stored._id > after.id)
+    })
     .slice(0, limit)
-    .map(({ stored: { _id, outbox } }) => ({
-      id: _id,
-      entries: plainCopy(outbox.filter((entry) => !entry.sent[sink]).map(decodeOutboxEntry)),
-    }))
+    .map(({ stored }) => plainCopy(toUnsent(stored, sink)))
+
+const sendingFrom = (stored: StoredRecord, sink: string, seq: number, anew: boolean, now: Date): StoredRecord => ({
+  ...stored,
+  outbox: stored.outbox.map((entry) => {
+    if (entry.seq !== seq) return entry
+    const first = (anew ? undefined : entry.sending?.[sink]?.first) ?? now
+    return { ...entry, sending: { ...entry.sending, [sink]: { first, last: now } } }
+  }),
+})
 
 const marked = (stored: StoredRecord, sink: string, seq: number, now: Date): StoredRecord => ({
   ...stored,
@@ -57,9 +71,16 @@ export const createMemoryRecordStore = (options: MemoryRecordStoreOptions = {}):
     list: async (filter, page) => listIn(records, filter, page),
     charges: async (filter, page) => chargesIn(records, filter, page),
     counts: async () => countsIn(records),
-    unsent: async (sink, limit) => {
+    unsent: async (sink, limit, after) => {
       assertSink(sinks, sink)
-      return unsentIn(records, sink, limit)
+      return unsentIn(records, sink, limit, after)
+    },
+    markSending: async (sink, sending) => {
+      assertSink(sinks, sink)
+      for (const { id, seq, anew = false } of sending) {
+        const stored = records.get(id)
+        if (stored) records.set(id, sendingFrom(stored, sink, seq, anew, now()))
+      }
     },
     markSent: async (sink, sent) => {
       assertSink(sinks, sink)

@@ -9,7 +9,7 @@ import type { RecordStore } from './contract.js'
 import { isSharded } from './deployment.js'
 import { insertRecords } from './insert.js'
 import { loadRecords } from './load.js'
-import { findUnsent, markSent } from './outbox.js'
+import { findUnsent, markSending, markSent } from './outbox.js'
 import { countByStatus, findDue, findReferencedBlobs, findUnknownVersions, listRecords } from './queries.js'
 import { reading } from './failures.js'
 import { saveRecords } from './save.js'
@@ -38,7 +38,8 @@ export const createMongoRecordStore = (db: Db, options: MongoRecordStoreOptions 
     list: (filter, page) => listRecords(io, filter, page),
     charges: (filter, page) => listCharges(io, filter, page),
     counts: () => countByStatus(io),
-    unsent: (sink, limit) => findUnsent(io, sink, limit),
+    unsent: (sink, limit, after) => findUnsent(io, sink, limit, after),
+    markSending: (sink, sending) => markSending(io, sink, sending),
     markSent: (sink, sent) => markSent(io, sink, sent),
     close: () => {
       closing.abort()

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RecordDocument, RecordStore } from '../../src/persistence/contract.js'
 import { at, charge, fact, queued, record, save, stepWith } from './record-store-documents.js'
+import { waitFor } from '../support/processes.js'
 import type { MadeStore } from './record-store-suite.js'
 
 const pages = async <T>(
@@ -200,11 +201,13 @@ const outboxTests = (get: () => RecordStore): void => {
     (await get().unsent(sink, 10)).map(({ id, entries }) => [id, entries.map(({ seq }) => seq)])
 
   it('gives the facts that a sink has not got, oldest record first, until they are marked', async () => {
-    expect(await get().unsent('nats', 10)).toEqual([
-      { id: 'ob-2', entries: [fact(1, at(3))] },
-      { id: 'ob-1', entries: [fact(1, at(4)), fact(2, at(5), { n: 2 })] },
+    const beside = { source: 'clinic-a', pipeline: 'referral', simulated: false }
+    const found = await get().unsent('nats', 10)
+    expect(found).toEqual([
+      { ...beside, id: 'ob-2', at: at(3), entries: [fact(1, at(3))] },
+      { ...beside, id: 'ob-1', at: at(4), entries: [fact(1, at(4)), fact(2, at(5), { n: 2 })] },
     ])
-    expect(await get().unsent('nats', 1)).toHaveLength(1)
+    expect(await get().unsent('nats', 1)).toEqual(found.slice(0, 1))
     await get().markSent('nats', [
       { id: 'ob-2', seq: 1 },
       { id: 'ob-1', seq: 1 },
@@ -215,6 +218,53 @@ const outboxTests = (get: () => RecordStore): void => {
       ['ob-2', [1]],
       ['ob-1', [1, 2]],
     ])
+  })
+
+  it('goes on after a place, among records of the same time as well', async () => {
+    const ids = ['ob-same-a', 'ob-same-b', 'ob-same-c']
+    await get().insert(ids.map((id) => record(id, { outbox: [fact(1, at(900))] })))
+    const [first] = (await get().unsent('audit', 10)).filter(({ id }) => id === 'ob-same-a')
+    const rest = await get().unsent('audit', 10, first)
+    expect(rest.map(({ id }) => id)).toEqual(['ob-same-b', 'ob-same-c'])
+    expect(await get().unsent('audit', 1, first)).toEqual(rest.slice(0, 1))
+    expect(await get().unsent('audit', 10, { at: at(901), id: '' })).toEqual([])
+    for (const sink of ['nats', 'audit'])
+      await get().markSent(
+        sink,
+        ids.map((id) => ({ id, seq: 1 })),
+      )
+  })
+
+  it('keeps when the attempts in doubt began, until it is certain that none arrived', async () => {
+    await get().insert([record('ob-intent', { outbox: [fact(1, at(901)), fact(2, at(902))] })])
+    const sending = async () => {
+      const [doc] = await get().load(['ob-intent'])
+      expect(doc!.outbox[1]!.sending).toBeUndefined()
+      return doc!.outbox[0]!.sending!['audit']!
+    }
+    await get().markSending('audit', [{ id: 'ob-intent', seq: 1 }])
+    const begun = await sending()
+    expect(begun.first).toEqual(begun.last)
+    const later = async (anew: boolean) => {
+      await waitFor(
+        async () => {
+          await get().markSending('audit', [{ id: 'ob-intent', seq: 1, anew }])
+          return (await sending()).last > begun.last
+        },
+        { what: 'the clock to go on' },
+      )
+      return sending()
+    }
+    expect((await later(false)).first).toEqual(begun.first)
+    const anew = await later(true)
+    expect(anew.first).toEqual(anew.last)
+    await get().markSent('audit', [{ id: 'ob-intent', seq: 1 }])
+    expect((await get().unsent('audit', 10)).map(({ entries }) => entries.map(({ seq }) => seq))).toContainEqual([2])
+    for (const sink of ['nats', 'audit'])
+      await get().markSent(
+        sink,
+        [1, 2].map((seq) => ({ id: 'ob-intent', seq })),
+      )
   })
 
   it('takes up a record again when new facts come', async () => {
@@ -233,6 +283,7 @@ const outboxTests = (get: () => RecordStore): void => {
   it('refuses a sink that was not declared', async () => {
     await expect(get().unsent('mail', 1)).rejects.toThrow('"mail" is not declared')
     await expect(get().markSent('mail', [])).rejects.toThrow('not declared')
+    await expect(get().markSending('mail', [])).rejects.toThrow('not declared')
   })
 }
 
