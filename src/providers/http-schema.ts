@@ -23,7 +23,7 @@ const statuses = z.array(z.int().min(300).max(599))
 const duration = z.unknown()
 
 const isPointer = (value: unknown): boolean =>
-  typeof value === 'string' && /^\//.test(value) && !/~(?![01])/.test(value) && value.length <= 500
+  typeof value === 'string' && value.startsWith('/') && !/~(?![01])/.test(value) && value.length <= 500
 const isHeaderPlace = (value: unknown): boolean => z.strictObject({ header: headerName }).safeParse(value).success
 const place = z.custom<Place>(
   (value) => isPointer(value) || isFunction(value) || isHeaderPlace(value),
