@@ -6,6 +6,7 @@ import type { Db, IndexDescription } from 'mongodb'
 import { BLOB_CHUNKS } from './blob-collections.js'
 import { COLLECTION_OPTIONS, RECORDS } from './collections.js'
 import { MEMBERS } from './heartbeat-collections.js'
+import { BUDGETS, BUDGETS_KEPT_SECONDS, HEALTH_KEPT_SECONDS, PROVIDER_HEALTH } from './provider-collections.js'
 import { DEFAULT_SINKS } from './store-io.js'
 
 export const INDEX = {
@@ -83,5 +84,7 @@ const create = async (db: Db, collection: string, indexes: IndexDescription[]): 
 export const ensureIndexes = async (db: Db, options: { sinks?: readonly string[] } = {}): Promise<void> => {
   await create(db, RECORDS, recordIndexes(options.sinks ?? DEFAULT_SINKS))
   await create(db, MEMBERS, [{ name: 'forget', key: { at: 1 }, expireAfterSeconds: MEMBER_KEPT_SECONDS }])
+  await create(db, PROVIDER_HEALTH, [{ name: 'forget', key: { at: 1 }, expireAfterSeconds: HEALTH_KEPT_SECONDS }])
+  await create(db, BUDGETS, [{ name: 'forget', key: { day: 1 }, expireAfterSeconds: BUDGETS_KEPT_SECONDS }])
   await create(db, BLOB_CHUNKS, [{ name: 'files_id_1_n_1', key: { files_id: 1, n: 1 }, unique: true }])
 }
