@@ -99,7 +99,9 @@ async function install(name: string, venv: Venv, requirements: readonly string[]
       `${name}: no Python environment can be made by ${python}. On Debian and Ubuntu: apt-get install python3-venv. ${messageOf(error)}`,
     )
   })
-  const pip = ['-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--quiet', '--only-binary=:all:']
+  // Compiled when they are first imported: most of what a package brings never is.
+  const pip = ['-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--quiet', '--no-compile']
+  pip.push('--only-binary=:all:')
   if (options.complete === true) pip.push('--no-deps')
   await run(name, venv.python, [...pip, ...requirements], INSTALL_MS_MAX)
   if (options.script !== undefined) await run(name, venv.python, ['-c', options.script], SCRIPT_MS_MAX, venv.dir)
