@@ -23,6 +23,7 @@ import { ensureIndexes } from './persistence/indexes.js'
 import { createMongoBlobStore } from './persistence/mongo-blob-store.js'
 import { createMongoHeartbeats } from './persistence/mongo-heartbeats.js'
 import { createMongoRecordStore } from './persistence/mongo-record-store.js'
+import { openGate } from './providers/gate.js'
 import { createServer } from './server/app.js'
 import { loopbackIdentity } from './server/identify.js'
 import type { Ports } from './simulation/ports.js'
@@ -143,6 +144,8 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       members: () => liveness.members(),
       clock,
     }),
+    gate: openGate,
+    webhookUrl: () => null,
     waiters: createSettledWaiters({ load: async (id) => (await store.load([id]))[0] ?? null, clock }),
     onSaved: (listener: (after: RecordDocument) => void) => void savedListeners.add(listener),
   }

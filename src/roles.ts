@@ -12,12 +12,15 @@ import { forceSettle } from './machines/decide.js'
 import type { RecordDocument, RecordError } from './machines/record.js'
 import { isSettled } from './machines/record.js'
 import type { RecordWriter } from './persistence/contract.js'
+import type { Gate } from './providers/gate.js'
 import { createSlotPools } from './providers/slots.js'
 import type { Ports } from './simulation/ports.js'
 import { createAlarms } from './worker/alarms.js'
 import { createCallRunner } from './worker/call-runner.js'
+import type { CallRunnerDeps } from './worker/call-runner.js'
 import type { Clock, Ids } from './worker/contract.js'
 import { createDirectHints, isAway } from './worker/direct-hints.js'
+import { createErrandRunner } from './worker/errands.js'
 import { createFeeder } from './worker/feeder.js'
 import { createForeignKeeper } from './worker/foreign.js'
 import { createGarbageKeeper } from './worker/garbage.js'
@@ -27,6 +30,7 @@ import type { Logger } from './worker/logger.js'
 import type { Mailboxes } from './worker/mailbox.js'
 import type { RecentRecords } from './worker/recent-records.js'
 import type { SettledWaiters } from './worker/settled-waiters.js'
+import { createPrepare } from './worker/prepare.js'
 import { createSweeper, shardsFor } from './worker/sweeper.js'
 import type { TakeTurn } from './worker/turn.js'
 import { createWorker } from './worker/worker.js'
@@ -52,6 +56,10 @@ export type Shared = {
   recent: RecentRecords
   mailboxes: Mailboxes
   loadView: LoadView
+  /** May a call start now, as far as all workers know together. */
+  gate: Gate
+  /** Where a provider may tell of a job's end; null when nothing can reach us. */
+  webhookUrl: NonNullable<CallRunnerDeps['webhookUrl']>
   turns: TakeTurn
   /** Called with each record that this process has saved. */
   onSaved(listener: (after: RecordDocument) => void): void
@@ -124,8 +132,10 @@ const settleByForce = async (
 
 const startWorker = (shared: Shared): Stop => {
   const by = `worker:${shared.memberId}`
-  const { ports, pipelines, clock, log, loadView, liveness } = shared
+  const { ports, pipelines, clock, log, loadView, liveness, gate } = shared
   const slots = createSlotPools(ports.providers.values())
+  const { providers, blobs } = ports
+  const calling = { providers, blobs, clock, gate, random: Math.random, storageRetryMs: 500 }
   const nothing = () => {}
   const alarms = createAlarms((doc) => {
     const hint = { type: 'TIMER_DUE', record: doc._id, version: doc.version } as const
@@ -135,13 +145,10 @@ const startWorker = (shared: Shared): Stop => {
   const worker = createWorker({
     pipelines,
     turns: shared.turns,
-    runCall: createCallRunner({
-      providers: ports.providers,
-      blobs: ports.blobs,
-      clock,
-      random: Math.random,
-      storageRetryMs: 500,
-    }),
+    prepare: createPrepare({ providers: ports.providers, blobs: ports.blobs, clock }),
+    runCall: createCallRunner({ ...calling, webhookUrl: shared.webhookUrl }),
+    runErrand: createErrandRunner(calling),
+    gate,
     slots,
     blobs: ports.blobs,
     bus: ports.bus,

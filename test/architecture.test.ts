@@ -15,8 +15,9 @@ const ROOMS: { [room: string]: { shows: readonly string[] } } = {
   config: { shows: ['contract'] },
   // json-limits and source are pure: the limits that every edge applies to bytes from outside.
   ingest: { shows: ['contract', 'json-limits', 'source'] },
-  // call and slots are the shared call layer, which no adapter is part of; durations is how a config writes a time.
-  providers: { shows: ['contract', 'call', 'slots', 'durations'] },
+  // call and slots are the shared call layer, which no adapter is part of; durations is how a config writes a time; built-in
+  // holds the providers that a config gets by the forms of its pipelines.
+  providers: { shows: ['contract', 'gate', 'call', 'slots', 'durations', 'built-in'] },
   persistence: { shows: ['contract'] },
   worker: { shows: ['contract'] },
   simulation: { shows: ['contract'] },

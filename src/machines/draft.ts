@@ -20,6 +20,8 @@ export type CallIntent = {
   provider: string
   requestKey: string
   sendBy: Date
+  /** What it may cost at most, where that is known better than by the provider's terms. */
+  spendMax?: { amount: string; currency: string }
 }
 
 /** Ask a provider about a call, or to end one that nobody needs any more. Starts nothing; may be lost or repeated. */

@@ -66,7 +66,7 @@ const openAttempt = ({ draft, event, step }: Applied) => {
     ...(request && { request }),
     ...(spendMax && { spendMax }),
   })
-  draft.calls.push({ step, attempt: n, generation, provider, requestKey, sendBy })
+  draft.calls.push({ step, attempt: n, generation, provider, requestKey, sendBy, ...(spendMax && { spendMax }) })
 }
 
 /** A2, A3 */
@@ -175,11 +175,14 @@ const giveUp = ({ draft, event, step }: Applied) => {
     attempt.generation === context.generation &&
     attempt.outcome === 'uncertain' &&
     (attempt === last || draft.compiled.terms[attempt.provider]?.cost === 'paid')
+  // Leaving the queue comes first; why it waited is in what was loaded.
+  const held = draft.base.queue.find((entry) => entry.step === step)?.held
+  const waited = held ? ` It waited, because: ${held.message}` : ''
   const tail = last?.error ? ` The last attempt (${last.n}, ${last.provider}) ended with ${last.error.code}.` : ''
   draft.doc.reason = context.overdue
     ? {
         code: 'deadline-passed',
-        message: `Step "${step}" was not done when the record's deadline passed.${tail}`,
+        message: `Step "${step}" was not done when the record's deadline passed.${waited}${tail}`,
         kind: last?.error?.kind ?? 'not-executed',
       }
     : {

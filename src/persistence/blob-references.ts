@@ -11,7 +11,8 @@ const named = (payload: object | null | undefined): string[] => {
 }
 
 export const blobsOfSteps = (steps: { [step: string]: StepRecord }): string[] =>
-  Object.values(steps).flatMap(({ result, candidate, discarded }) => [
+  Object.values(steps).flatMap(({ attempts, result, candidate, discarded }) => [
+    ...attempts.flatMap(({ request }) => named(request)),
     ...named(result?.payload),
     ...named(candidate?.payload),
     ...discarded.flatMap(({ payload }) => named(payload)),

@@ -51,7 +51,7 @@ export type CallResult =
       usage: Usage | null
     }
   /** Taken as a job: its result is fetched later, by the handle. */
-  | { kind: 'accepted'; handle: string; evidence: Evidence }
+  | { kind: 'accepted'; handle: string; pollAfterMs: number | null; evidence: Evidence }
   | {
       kind: 'failed'
       error: RecordError
@@ -84,7 +84,7 @@ export function judge(terms: ProviderTerms, answer: CallAnswer, options: JudgeOp
   const evidence = boundEvidence(answer.evidence)
   if (options.durationMs !== null) evidence['durationMs'] = options.durationMs
   if (answer.kind === 'accepted') {
-    if (isHandle(answer.handle)) return { kind: 'accepted', handle: answer.handle, evidence }
+    if (isHandle(answer.handle)) return { kind: 'accepted', handle: answer.handle, pollAfterMs: answer.pollAfterMs ?? null, evidence }
     const error = errorOf('unknown', 'bad-handle', 'The adapter gave a job without a usable handle.', options.attempt)
     return { kind: 'uncertain', error, spend: upperBound(terms, options.spendMax), evidence, usage: null }
   }

@@ -21,6 +21,9 @@ export const FAULTPOINTS = {
   'bus.ack.before': 'The intent is saved; the hint will come again.',
   'provider.call.before': 'The intent is durable; the provider has heard nothing.',
   'provider.call.after': 'The provider has answered; nothing of the answer is stored.',
+  'provider.ask.before': 'A call is in doubt, or runs as a job; the provider has not been asked.',
+  'provider.ask.after': 'The provider has told what became of the call; nothing of it is stored.',
+  'provider.progress': 'The provider has told its own id of a running call; it is not stored.',
 } as const
 
 export type FaultpointName = keyof typeof FAULTPOINTS
@@ -92,18 +95,37 @@ const aroundBus = (bus: HintBus, reach: Reach): HintBus => {
   }
 }
 
-const aroundProvider = (provider: Provider, reach: Reach): Provider => ({
-  terms: provider.terms,
-  slots: provider.slots,
-  async call(request, signal) {
-    const passing = { records: [request.record], events: [request.step] }
-    await reach('provider.call.before', passing)
-    const answer = await provider.call(request, signal)
-    await reach('provider.call.after', passing)
-    return answer
-  },
-  close: () => provider.close(),
-})
+const aroundProvider = (provider: Provider, reach: Reach): Provider => {
+  const passing = ({ record, step }: { record: string; step: string }): Passing => ({ records: [record], events: [step] })
+  const { build, ask, cancel, ready } = provider
+  return {
+    terms: provider.terms,
+    slots: provider.slots,
+    ...(build && { build: (parts) => build.call(provider, parts) }),
+    ...(cancel && { cancel: (question, signal) => cancel.call(provider, question, signal) }),
+    ...(ready && { ready: (signal) => ready.call(provider, signal) }),
+    async call(request, signal) {
+      await reach('provider.call.before', passing(request))
+      const onProgress: typeof request.onProgress = (progress) =>
+        void reach('provider.progress', passing(request)).then(
+          () => request.onProgress(progress),
+          () => undefined,
+        )
+      const answer = await provider.call({ ...request, onProgress }, signal)
+      await reach('provider.call.after', passing(request))
+      return answer
+    },
+    ...(ask && {
+      async ask(question, signal) {
+        await reach('provider.ask.before', passing(question))
+        const answer = await ask.call(provider, question, signal)
+        await reach('provider.ask.after', passing(question))
+        return answer
+      },
+    }),
+    close: () => provider.close(),
+  }
+}
 
 /** Wraps every port; give it to `createEndstate` as `decorate`. */
 export const withFaultpoints =

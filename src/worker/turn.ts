@@ -9,7 +9,7 @@
  */
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
 import { forceSettle, observeOutages } from '../machines/decide.js'
-import type { CallIntent, Decider, Draft } from '../machines/draft.js'
+import type { CallIntent, Decider, Draft, Errand } from '../machines/draft.js'
 import { closeDraft, openDraft } from '../machines/draft.js'
 import type { RecordDocument, RecordError } from '../machines/record.js'
 import { isSettled } from '../machines/record.js'
@@ -24,7 +24,14 @@ import type { RecentRecords } from './recent-records.js'
 export type Change = (draft: Draft, onAbandon: (undo: () => void) => void) => void | Promise<void>
 
 export type Turn =
-  | { kind: 'saved'; before: RecordDocument; doc: RecordDocument; calls: CallIntent[]; savedFromMs: number }
+  | {
+      kind: 'saved'
+      before: RecordDocument
+      doc: RecordDocument
+      calls: CallIntent[]
+      errands: Errand[]
+      savedFromMs: number
+    }
   | { kind: 'unchanged'; doc: RecordDocument }
   | { kind: 'missing' }
   /** This process does not know the record's pipelineVersion. */
@@ -86,7 +93,7 @@ const takeTurn = async (deps: TurnDeps, record: string, change: Change): Promise
       const outcome = await deps.records.save(decided.save)
       if (outcome.kind === 'saved') {
         kept = !decided.byForce
-        return conclude(deps, doc, decided.next, decided.calls, savedFromMs)
+        return conclude(deps, doc, decided, savedFromMs)
       }
       if (outcome.kind !== 'conflict') return failed(doc, outcome)
       doc = outcome.current
@@ -109,19 +116,19 @@ const failed = (doc: RecordDocument, outcome: Exclude<SaveOutcome, { kind: 'save
 const conclude = (
   deps: TurnDeps,
   before: RecordDocument,
-  doc: RecordDocument,
-  calls: CallIntent[],
+  { next: doc, calls, errands }: Decided,
   savedFromMs: number,
 ): Turn => {
   deps.recent.put(doc)
   deps.saved(before, doc)
-  return { kind: 'saved', before, doc, calls, savedFromMs }
+  return { kind: 'saved', before, doc, calls, errands, savedFromMs }
 }
 
 type Decided = {
   save: Parameters<RecordWriter['save']>[0]
   next: RecordDocument
   calls: CallIntent[]
+  errands: Errand[]
   byForce: boolean
 }
 
@@ -141,7 +148,7 @@ const decide = async (
     observeOutages(draft, outages)
     await change(draft, onAbandon)
     const closed = closeDraft(draft)
-    return closed && { ...closed, calls: draft.calls, byForce: false }
+    return closed && { ...closed, calls: draft.calls, errands: draft.errands, byForce: false }
   } catch (error) {
     if (isStorage(error)) throw error
     if (isSettled(doc.status)) {
@@ -149,7 +156,12 @@ const decide = async (
       return null
     }
     deps.log.error({ record: doc._id, error: nameOf(error) }, 'The machine cannot advance this record.')
-    return { ...forceSettle(doc, machineFailure(error), decider, compiled.terms), calls: [], byForce: true }
+    return {
+      ...forceSettle(doc, machineFailure(error), decider, compiled.terms),
+      calls: [],
+      errands: [],
+      byForce: true,
+    }
   }
 }
 

@@ -18,7 +18,7 @@ test('says of itself that it is free and may run again', () => {
 
 test('answers the fields of the pages in its request', async () => {
   const answer = await provider.call(callWith(null, { pages: [linesPage('Patient name: Ada Brandt')] }), never)
-  if (answer.kind !== 'succeeded') throw new Error(answer.code)
+  if (answer.kind !== 'succeeded') throw new Error('code' in answer ? answer.code : answer.kind)
   expect(ExtractOutput.parse(answer.output).fields).toMatchObject([
     { name: 'patientName', value: 'Ada Brandt', page: 1 },
   ])
@@ -29,7 +29,7 @@ test('answers the fields of text that was typed, as its request or as the input 
   const letter = { text: 'Dear Dr Haddad,\nPatient name: Ada Brandt\nDOB: 1970-03-28\n' }
   for (const request of [callWith(null, letter), { ...callWith(null, undefined), input: jsonInput(letter) }]) {
     const answer = await provider.call(request, never)
-    if (answer.kind !== 'succeeded') throw new Error(answer.code)
+    if (answer.kind !== 'succeeded') throw new Error('code' in answer ? answer.code : answer.kind)
     expect(ExtractOutput.parse(answer.output).fields).toMatchObject([
       { name: 'patientName', value: 'Ada Brandt', confidence: 1 },
       { name: 'dateOfBirth', value: '1970-03-28', confidence: 1 },

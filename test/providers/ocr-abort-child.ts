@@ -9,6 +9,6 @@ await provider.call(callWith(await sample('blank.png')), new AbortController().s
 const running = provider.call(callWith(await sample('referral-two-pages.pdf')), abort.signal)
 setTimeout(() => abort.abort(), 400)
 const answer = await running
-process.stdout.write(answer.kind === 'succeeded' ? 'succeeded ' : `${answer.code} `)
+process.stdout.write(answer.kind === 'succeeded' ? 'succeeded ' : `${'code' in answer ? answer.code : answer.kind} `)
 await provider.close()
 process.stdout.write('closed\n')

@@ -17,7 +17,7 @@ const provider = tesseract({ slots: 1, inputBytesMax: 4 * MEGABYTE }).create('oc
 const never = new AbortController().signal
 const call = (bytes: Uint8Array | null): Promise<CallAnswer> => provider.call(callWith(bytes), never)
 const codeOf = (answer: CallAnswer): string =>
-  answer.kind === 'succeeded' ? 'succeeded' : `${answer.kind} ${answer.code}`
+  answer.kind === 'succeeded' ? 'succeeded' : `${answer.kind} ${'code' in answer ? answer.code : ''}`
 const read = (answer: CallAnswer): ReadOutput => {
   if (answer.kind !== 'succeeded') throw new Error(`Not read: ${codeOf(answer)}`)
   return ReadOutput.parse(answer.output)

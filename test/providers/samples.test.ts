@@ -19,13 +19,15 @@ afterAll(async () => {
 
 const read = async (name: string): Promise<ReadOutput> => {
   const answer = await ocr.call(callWith(await sample(name)), signal)
-  if (answer.kind !== 'succeeded') throw new Error(`${name} was not read: ${answer.code}`)
+  if (answer.kind !== 'succeeded')
+    throw new Error(`${name} was not read: ${'code' in answer ? answer.code : answer.kind}`)
   return ReadOutput.parse(answer.output)
 }
 
 const find = async ({ pages }: ReadOutput): Promise<Field[]> => {
   const answer = await fields.call(callWith(null, { pages }), signal)
-  if (answer.kind !== 'succeeded') throw new Error(`Nothing was extracted: ${answer.code}`)
+  if (answer.kind !== 'succeeded')
+    throw new Error(`Nothing was extracted: ${'code' in answer ? answer.code : answer.kind}`)
   return ExtractOutput.parse(answer.output).fields
 }
 

@@ -6,9 +6,11 @@ import type { CallIntent } from '../../src/machines/draft.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import type { BlobStore } from '../../src/persistence/contract.js'
 import { createMemoryBlobStore } from '../../src/persistence/memory-blob-store.js'
+import { openGate } from '../../src/providers/gate.js'
 import { createCallRunner } from '../../src/worker/call-runner.js'
 import { readJson, RESULT_BYTES_MAX } from '../../src/worker/payloads.js'
 import { after, compile, pipeline, record, step, terms } from '../machines/pipelines.js'
+import { createPrepare } from '../../src/worker/prepare.js'
 import { createHandClock, settle } from './hand-clock.js'
 import { answers, createHandProvider, refuses } from './hand-provider.js'
 
@@ -27,10 +29,12 @@ const intent: CallIntent = {
 const runnerOf = (blobs: BlobStore = createMemoryBlobStore()) => {
   const clock = createHandClock()
   const provider = createHandProvider(terms['free']!)
-  const deps = { providers: new Map([['free', provider]]), blobs, clock, random: () => 0.5, storageRetryMs: 500 }
+  const providers = new Map([['free', provider]])
+  const deps = { providers, blobs, clock, gate: openGate, random: () => 0.5, storageRetryMs: 500 }
+  const prepare = createPrepare({ providers, blobs, clock })
   const run = createCallRunner(deps)
   const stopping = new AbortController()
-  const start = (
+  const start = async (
     change: {
       compiled?: CompiledPipeline
       doc?: RecordDocument
@@ -41,7 +45,9 @@ const runnerOf = (blobs: BlobStore = createMemoryBlobStore()) => {
     const compiled = change.compiled ?? one
     const doc = change.doc ?? record(compiled as typeof one)
     const { savedFromMs = 0 } = change
-    return run({ intent: { ...intent, ...change.intent }, doc, compiled, savedFromMs, signal: stopping.signal })
+    const of = { ...intent, ...change.intent }
+    const prepared = await prepare(doc, compiled, of)
+    return run({ intent: of, prepared, doc, compiled, savedFromMs, signal: stopping.signal, onProgress: () => {} })
   }
   return { clock, provider, stopping, start, blobs }
 }
@@ -76,26 +82,6 @@ describe('R1 the time to send', () => {
     clock.jumps(-86_400_000)
     expect(clock.now() < intent.sendBy).toBe(true)
     expect(await start()).toMatchObject({ type: 'CALL_NOT_SENT' })
-    expect(provider.calls).toHaveLength(0)
-  })
-
-  it('includes the preparation: outputs that come late from storage are not sent', async () => {
-    const real = createMemoryBlobStore()
-    const blobs: BlobStore = {
-      ...real,
-      async *get(id) {
-        await clock.sleep(SEND_WITHIN_MS + 1)
-        yield* real.get(id)
-      },
-    }
-    const { clock, provider, start } = runnerOf(blobs)
-    const put = await real.put(once('"text"'), { bytesMax: 100 })
-    const compiled = compile(pipeline([step('read'), step('extract', { request: (() => 'ask') as never })]))
-    const doc = record(compiled)
-    doc.steps['read']!.result = { attempt: 1, at: after(0), payload: { blob: put.id, sha256: put.sha256, bytes: 6 } }
-    const event = start({ compiled, doc, intent: { step: 'extract' } })
-    await clock.passes(SEND_WITHIN_MS + 1)
-    expect(await event).toMatchObject({ type: 'CALL_NOT_SENT' })
     expect(provider.calls).toHaveLength(0)
   })
 })

@@ -17,6 +17,7 @@ import { createLoadView } from '../../src/worker/load-view.js'
 import { createMailboxes } from '../../src/worker/mailbox.js'
 import { createMemoryHintBus } from '../../src/worker/memory-hint-bus.js'
 import type { MemoryHintBusOptions } from '../../src/worker/memory-hint-bus.js'
+import { openGate } from '../../src/providers/gate.js'
 import { createRecentRecords } from '../../src/worker/recent-records.js'
 import { createSettledWaiters } from '../../src/worker/settled-waiters.js'
 import { createTurns } from '../../src/worker/turn.js'
@@ -112,6 +113,8 @@ export const startProcess = async (world: World, options: ProcessOptions) => {
     recent: createRecentRecords(100),
     mailboxes: createMailboxes(),
     loadView,
+    gate: openGate,
+    webhookUrl: () => null,
     waiters: createSettledWaiters({ load: async (record) => (await store.load([record]))[0] ?? null, clock }),
     onSaved: (listener: (after: RecordDocument) => void) => void listeners.add(listener),
   }

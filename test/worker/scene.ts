@@ -9,13 +9,17 @@ import type { BlobStore, Outage, RecordStore, Save, SaveOutcome } from '../../sr
 import { createGroupCommit } from '../../src/persistence/group-commit.js'
 import { createMemoryBlobStore } from '../../src/persistence/memory-blob-store.js'
 import { createMemoryRecordStore } from '../../src/persistence/memory-record-store.js'
+import { openGate } from '../../src/providers/gate.js'
+import type { Gate } from '../../src/providers/gate.js'
 import { createSlotPools } from '../../src/providers/slots.js'
 import { createCallRunner } from '../../src/worker/call-runner.js'
 import type { Delivery, Hint, HintBus, HintConsumer } from '../../src/worker/contract.js'
+import { createErrandRunner } from '../../src/worker/errands.js'
 import { createIds } from '../../src/worker/ids.js'
 import type { Logger } from '../../src/worker/logger.js'
 import { createMailboxes } from '../../src/worker/mailbox.js'
 import { createMemoryHintBus } from '../../src/worker/memory-hint-bus.js'
+import { createPrepare } from '../../src/worker/prepare.js'
 import { createRecentRecords } from '../../src/worker/recent-records.js'
 import { createTurns } from '../../src/worker/turn.js'
 import { createWorker } from '../../src/worker/worker.js'
@@ -75,6 +79,7 @@ export const deliveryOf = (record: string, type: Hint['type'] = 'STEP_READY') =>
 }
 
 export type SceneOptions = {
+  gate?: Partial<Gate>
   slots?: { [provider: string]: number }
   blobs?: (real: BlobStore) => BlobStore
   /** How long an unknown save is sent again. */
@@ -139,10 +144,15 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
     facts: false,
     saved: (_before, after) => void told.push(after),
   })
+  const gate: Gate = { ...openGate, ...options.gate }
+  const calling = { providers, blobs, clock, gate, random: () => 0.5, storageRetryMs: 500 }
   const worker = createWorker({
     pipelines,
     turns,
-    runCall: createCallRunner({ providers, blobs, clock, random: () => 0.5, storageRetryMs: 500 }),
+    prepare: createPrepare({ providers, blobs, clock }),
+    runCall: createCallRunner(calling),
+    runErrand: createErrandRunner(calling),
+    gate,
     slots,
     blobs,
     bus,

@@ -1,0 +1,71 @@
+/**
+ * Everything between "a step waits for this provider" and its intent in the draft: is the provider up, can the request
+ * be built, is there money. What may not start is held with a reason and a time, or falls back (never half-done).
+ *
+ * B1 The intent is the last thing that is decided: after it only the save stands between the record and the call (P5).
+ * B2 The lease counts from after the request was built: building may take long for large inputs.
+ */
+import { nextIntent } from '../machines/decide.js'
+import type { Draft } from '../machines/draft.js'
+import type { AttemptStarted, RecordEvent, StepHeld } from '../machines/events.js'
+import type { Gate, Hold } from '../providers/gate.js'
+import type { Clock } from './contract.js'
+import type { Prepare, Prepared } from './prepare.js'
+
+export type StartingDeps = {
+  prepare: Prepare
+  gate: Gate
+  clock: Clock
+  apply(draft: Draft, event: RecordEvent): Promise<boolean>
+}
+
+/** Null when nothing was started; then the draft may hold a STEP_HELD instead. `step`: only this one may start. */
+export type Start = (
+  draft: Draft,
+  provider: string,
+  onAbandon: (undo: () => void) => void,
+  step?: string,
+) => Promise<{ step: string; prepared: Prepared } | null>
+
+export const createStart = ({ prepare, gate, clock, apply }: StartingDeps): Start => {
+  return async (draft, provider, onAbandon, only) => {
+    const waiting = nextIntent(draft, provider)
+    if (!waiting || (only !== undefined && waiting.step !== only)) return null
+    const { step } = waiting
+    const down = gate.hold(provider)
+    if (down) {
+      await apply(draft, heldBy(down, waiting, down.code === 'provider-down' ? 'fall-back' : 'wait'))
+      return null
+    }
+    const prepared = await prepare(draft.doc, draft.compiled, waiting)
+    const spendMax = (prepared.ok && prepared.built?.spendMax) || draft.compiled.terms[provider]?.spendMax || null
+    const call = { step, attempt: waiting.attempt, provider }
+    const broke = prepared.ok ? await gate.reserve({ ...call, doc: draft.doc, spendMax }) : null
+    if (broke) {
+      await apply(draft, heldBy(broke, waiting, broke.until <= clock.now() ? 'give-up' : 'wait'))
+      return null
+    }
+    if (prepared.ok) onAbandon(() => gate.settle({ ...call, record: draft.doc._id }, null))
+    draft.decider = { ...draft.decider, at: clock.now() } // B2
+    const intent: AttemptStarted = {
+      ...nextIntent(draft, provider)!,
+      ...(prepared.ok && { request: prepared.request }),
+      ...(prepared.ok && prepared.built?.spendMax && { spendMax: prepared.built.spendMax }),
+    }
+    return (await apply(draft, intent)) ? { step, prepared } : null
+  }
+}
+
+const heldBy = (
+  { code, message, until }: Hold,
+  { step, provider }: AttemptStarted,
+  then: StepHeld['then'],
+): StepHeld => ({
+  type: 'STEP_HELD',
+  step,
+  provider,
+  code,
+  message,
+  until: until.toISOString(),
+  then,
+})
