@@ -1,8 +1,12 @@
 /** The library: what a config and an embedding application import. */
 export { endstate } from './config/builder.js'
 export type { EndstateConfig, PipelineSource } from './config/builder.js'
+export type { OutputsOf } from './config/chain-types.js'
+export { compute, StepRefused } from './providers/built-in.js'
 export { env } from './providers/secret.js'
 export { http } from './providers/http.js'
+export { anthropic } from './providers/anthropic/anthropic.js'
+export type { AnthropicOptions } from './providers/anthropic/anthropic.js'
 export type { HttpOptions } from './providers/http.js'
 export { defineProvider } from './providers/define-provider.js'
 export type { ProviderDefinition } from './providers/define-provider.js'

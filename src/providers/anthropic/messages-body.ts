@@ -1,0 +1,126 @@
+/**
+ * The body of one POST /v1/messages, and what it can cost at most.
+ *
+ * Format: https://platform.claude.com/docs/en/api/messages/create
+ * - Q1 Deterministic: the same parts give the same bytes.
+ * - Q2 `model` and `max_tokens` stand first, so that the bound of the output is read from the frozen bytes themselves.
+ * - Q3 The input's bound is never below what is billed: a token of text is at least one byte, an image has a limit, and
+ *   a PDF, whose text and pages its size does not tell, is bounded by the model's window.
+ */
+import type { BuiltRequest, RequestParts } from '../contract.js'
+import { readConversation, type ModelConversation, type ModelPart } from '../model-request.js'
+import { spendBound } from '../price-table.js'
+import type { AnthropicSettings } from './anthropic-options.js'
+
+export const ANSWER_TOOL = 'answer'
+/** Where an output schema is no object, the tool's input holds the output under this name. */
+export const WRAPPED = 'answer'
+
+/** https://platform.claude.com/docs/en/build-with-claude/vision: larger images are scaled down before they are read. */
+const IMAGE_TOKENS_MAX = 6000
+/** What the API adds by itself: the system prompt for tools, and the frame of each message. */
+const FRAME_TOKENS = 2000
+const MESSAGE_FRAME_TOKENS = 20
+
+const IMAGE_TYPES: ReadonlySet<string> = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp'])
+
+type JsonSchema = { [keyword: string]: unknown }
+type BodySettings = Pick<AnthropicSettings, 'model' | 'defaults' | 'output' | 'extra' | 'price' | 'contextTokensMax'>
+
+/** Throws TypeError for an input or a request that the API can't take: nothing is sent. */
+export async function buildMessages(parts: RequestParts, settings: BodySettings): Promise<BuiltRequest> {
+  const conversation = await readConversation(parts, settings.defaults)
+  const { instructions, temperature } = conversation
+  if (temperature !== null && temperature > 1) {
+    throw new TypeError(`The temperature of step "${parts.step}" is ${temperature}: this provider takes 0 to 1.`)
+  }
+  const maxTokens = conversation.maxOutputTokens ?? settings.defaults.maxOutputTokens
+  const body = JSON.stringify({
+    model: settings.model,
+    max_tokens: maxTokens,
+    stream: true,
+    ...(instructions !== null && { system: instructions }),
+    ...(temperature !== null && { temperature }),
+    messages: conversation.messages.map(({ role, parts: pieces }) => ({ role, content: pieces.map(blockOf) })),
+    ...settings.extra,
+    ...formOf(settings, parts.outputSchema),
+  })
+  const inputTokens = inputTokensMax(body, conversation, settings.contextTokensMax)
+  const spendMax = spendBound(settings.price, { inputTokens, outputTokens: maxTokens })
+  return { body, contentType: 'application/json', ...(spendMax !== undefined && { spendMax }) }
+}
+
+function blockOf(part: ModelPart): { [field: string]: unknown } {
+  switch (part.kind) {
+    case 'text':
+      if (part.text.trim() === '') throw new TypeError('The input is empty text: there is nothing to ask about.')
+      return { type: 'text', text: part.text }
+    case 'image':
+      if (!IMAGE_TYPES.has(part.mediaType)) {
+        throw new TypeError(
+          `An input of type ${part.mediaType.slice(0, 60)} can't be sent to this provider: its images are PNG, JPEG, GIF or WebP. Convert it in an earlier step.`,
+        )
+      }
+      return { type: 'image', source: { type: 'base64', media_type: part.mediaType, data: part.base64 } }
+    case 'pdf':
+      return { type: 'document', source: { type: 'base64', media_type: 'application/pdf', data: part.base64 } }
+  }
+}
+
+/** https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools and …/build-with-claude/structured-outputs */
+function formOf(
+  { output, extra }: Pick<BodySettings, 'output' | 'extra'>,
+  outputSchema: JsonSchema,
+): { [field: string]: unknown } {
+  if (output === 'tool') {
+    return {
+      tools: [
+        {
+          name: ANSWER_TOOL,
+          description: 'Takes the answer. Call it once, with the whole answer.',
+          input_schema: isWrapped(outputSchema) ? wrap(outputSchema) : outputSchema,
+        },
+      ],
+      tool_choice: { type: 'tool', name: ANSWER_TOOL, disable_parallel_tool_use: true },
+    }
+  }
+  if (output === 'schema') {
+    const given = extra['output_config']
+    const format = { type: 'json_schema', schema: outputSchema }
+    return { output_config: { ...(typeof given === 'object' && given), format } }
+  }
+  return {}
+}
+
+/** A tool's input must be an object, and its schema may not choose between forms at the top. */
+export const isWrapped = (schema: JsonSchema): boolean =>
+  schema['type'] !== 'object' || 'oneOf' in schema || 'anyOf' in schema || 'allOf' in schema
+
+/** `$defs` stay at the top, because references to them begin there. */
+function wrap(outputSchema: JsonSchema): JsonSchema {
+  const { $schema, $defs, ...schema } = outputSchema
+  return {
+    ...($schema !== undefined && { $schema }),
+    type: 'object',
+    properties: { [WRAPPED]: schema },
+    required: [WRAPPED],
+    ...($defs !== undefined && { $defs }),
+  }
+}
+
+/** Q3 */
+function inputTokensMax(body: string, { messages }: ModelConversation, contextTokensMax: number): number {
+  let tokens = Buffer.byteLength(body) + FRAME_TOKENS + messages.length * MESSAGE_FRAME_TOKENS
+  for (const part of messages.flatMap((message) => message.parts)) {
+    if (part.kind === 'pdf') return contextTokensMax
+    if (part.kind === 'image') tokens += IMAGE_TOKENS_MAX - part.base64.length
+  }
+  return Math.min(tokens, contextTokensMax)
+}
+
+/** Of a body that was built here (Q2); null for any other. */
+export function maxTokensOf(body: string | Uint8Array): number | null {
+  const head = typeof body === 'string' ? body.slice(0, 400) : Buffer.from(body.subarray(0, 400)).toString('utf8')
+  const [, digits] = /^\{"model":"[^"\\]*","max_tokens":(\d{1,8}),/.exec(head) ?? []
+  return digits === undefined ? null : Number(digits)
+}
