@@ -5,18 +5,19 @@
  * `compilePipeline` reports all other problems.
  */
 import type { z } from 'zod'
-import type { OnUncertain, PipelineDefinition, Price, StepDefinition } from '../machines/pipeline.js'
+import type { OnUncertain, PipelineDefinition, StepDefinition } from '../machines/pipeline.js'
 import type { Usage } from '../machines/record.js'
 import type { OwnChart } from '../machines/record-machine.js'
 import { stepState } from '../machines/step-state.js'
 import type { ProviderFactory } from '../providers/contract.js'
 import type { Duration } from '../providers/durations.js'
 import { parseDuration } from '../providers/durations.js'
-import { MACHINE_OPTIONS, PIPELINE_OPTIONS, refuseUnknown, STEP_OPTIONS } from './known-options.js'
-
-type Outputs = { [step: string]: unknown }
-// oxlint-disable-next-line typescript/no-empty-object-type -- the outputs before the first step: no names at all
-type NoOutputs = {}
+import { builtInProviders, NOTHING_BUILT, RESERVED_PREFIX, type Built, type BuiltIns } from './built.js'
+import type { Chain, NoOutputs, Outputs } from './chain-types.js'
+import { chainOn } from './chain.js'
+import { defineStep } from './define-step.js'
+import { chartOf, stepsOf } from './forms.js'
+import { MACHINE_OPTIONS, PIPELINE_OPTIONS, refuseUnknown } from './known-options.js'
 
 export type PipelineOptions = {
   /** Raise it when a function (`request`, a guard, a price rule) changes its meaning. */
@@ -75,9 +76,10 @@ export type StepOptions<P extends string, O, S extends z.ZodType> = {
   keepRequest?: boolean
 }
 
-/** A pipeline as a config lists it. */
-export type PipelineSource = { definition: PipelineDefinition; own?: OwnChart }
+/** A pipeline as a config lists it. `builtIns`: of the forms that bring a provider of their own. */
+export type PipelineSource = { definition: PipelineDefinition; own?: OwnChart; builtIns?: BuiltIns }
 
+/** The steps of a hand-written machine. */
 export type StepChain<P extends string, O extends Outputs> = {
   step<N extends string, S extends z.ZodType>(
     name: N extends keyof O ? never : N,
@@ -86,34 +88,7 @@ export type StepChain<P extends string, O extends Outputs> = {
   readonly steps: readonly StepDefinition[]
 }
 
-export type PipelineBuilder<P extends string, O extends Outputs> = PipelineSource & {
-  step<N extends string, S extends z.ZodType>(
-    name: N extends keyof O ? never : N,
-    options: StepOptions<P, O, S>,
-  ): PipelineBuilder<P, O & { [name in N]: z.output<S> }>
-}
-
-const defineStep = (name: string, options: StepOptions<string, never, z.ZodType>): StepDefinition => {
-  const of = (what: string) => `The ${what} of step "${name}"`
-  refuseUnknown(options, STEP_OPTIONS, `Step "${name}"`)
-  return {
-    name,
-    description: options.description ?? `Runs ${name} at ${options.use.join(', then ')}.`,
-    use: options.use,
-    deadlineMs: parseDuration(options.deadline, of('deadline')),
-    attempts: options.attempts ?? 3,
-    backoff: {
-      initialMs: parseDuration(options.backoff?.initial ?? '500ms', of('initial backoff')),
-      maxMs: parseDuration(options.backoff?.max ?? '30s', of('longest backoff')),
-    },
-    output: options.output,
-    request: (options.request as StepDefinition['request']) ?? null,
-    onUncertain: options.onUncertain ?? null,
-    price: (options.price as Price | undefined) ?? null,
-    fuse: options.fuse ?? false,
-    keepRequest: options.keepRequest ?? false,
-  }
-}
+export interface PipelineBuilder<P extends string, O extends Outputs> extends PipelineSource, Chain<P, O, 'pipeline'> {}
 
 const definePipeline = (
   name: string,
@@ -137,11 +112,17 @@ const definePipeline = (
 const pipelineOf = <P extends string, O extends Outputs>(
   name: string,
   options: PipelineOptions,
-  steps: readonly StepDefinition[],
-): PipelineBuilder<P, O> => ({
-  definition: definePipeline(name, options, steps),
-  step: (step, stepOptions) => pipelineOf(name, options, [...steps, defineStep(step, stepOptions as never)]),
-})
+  built: Built,
+): PipelineBuilder<P, O> => {
+  const own = chartOf(name, built.forms)
+  const source: PipelineSource = {
+    definition: definePipeline(name, options, stepsOf(built.forms)),
+    builtIns: built.builtIns,
+    ...(own && { own }),
+  }
+  const chain = chainOn(built, (more) => pipelineOf(name, options, more))
+  return { ...source, ...chain } as unknown as PipelineBuilder<P, O>
+}
 
 const chainOf = <P extends string, O extends Outputs>(steps: readonly StepDefinition[]): StepChain<P, O> => ({
   steps,
@@ -217,20 +198,28 @@ export type Endstate<P extends string> = {
 /**
  * Starts a config: names the providers, then `pipeline`, `machine` and `config` are typed by them.
  *
- * Throws TypeError or RangeError for a duration that is none and an option that there is not.
+ * Throws TypeError or RangeError for a duration that is none, an option that there is not and a name that clashes.
  */
-export const endstate = <P extends string>(parts: { providers: { [name in P]: ProviderFactory } }): Endstate<P> => ({
-  pipeline(name, options) {
-    refuseUnknown(options, PIPELINE_OPTIONS, `Pipeline "${name}"`)
-    return pipelineOf(name, options, [])
-  },
-  machine(name, options) {
-    refuseUnknown(options, MACHINE_OPTIONS, `Machine "${name}"`)
-    return authorOf(definePipeline(name, options, options.steps(chainOf([])).steps))
-  },
-  config(given) {
-    refuseUnknown(given, { pipelines: true, sources: true }, 'The config')
-    const { pipelines, sources } = given
-    return { providers: parts.providers, pipelines, sources: sources ?? ['local'] }
-  },
-})
+export const endstate = <P extends string>(parts: { providers: { [name in P]: ProviderFactory } }): Endstate<P> => {
+  const reserved = Object.keys(parts.providers).find((name) => name.startsWith(RESERVED_PREFIX))
+  if (reserved !== undefined)
+    throw new TypeError(
+      `The provider "${reserved}" needs another name: "${RESERVED_PREFIX}…" are those of Endstate itself.`,
+    )
+  return {
+    pipeline(name, options) {
+      refuseUnknown(options, PIPELINE_OPTIONS, `Pipeline "${name}"`)
+      return pipelineOf(name, options, NOTHING_BUILT)
+    },
+    machine(name, options) {
+      refuseUnknown(options, MACHINE_OPTIONS, `Machine "${name}"`)
+      return authorOf(definePipeline(name, options, options.steps(chainOf([])).steps))
+    },
+    config(given) {
+      refuseUnknown(given, { pipelines: true, sources: true }, 'The config')
+      const { pipelines, sources } = given
+      const providers = { ...parts.providers, ...builtInProviders(pipelines) }
+      return { providers, pipelines, sources: sources ?? ['local'] }
+    },
+  }
+}

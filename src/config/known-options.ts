@@ -3,6 +3,7 @@
  * in silence, and the default take its place: an `attemps: 1` that lets a paid call be made three times.
  */
 import type { MachineOptions, PipelineOptions, StepOptions } from './builder.js'
+import type { ComputeOptions, MapOptions, VoteOptions } from './chain-types.js'
 
 /** `true`, or the options inside where the value is an object. */
 type Known<T> = { readonly [name in keyof Required<T>]: true | Names }
@@ -42,6 +43,55 @@ export const STEP_OPTIONS: Known<StepOptions<any, any, any>> = {
   },
   fuse: true,
   keepRequest: true,
+}
+
+// oxlint-disable-next-line typescript/no-explicit-any -- as above
+export const COMPUTE_OPTIONS: Known<ComputeOptions<any>> = {
+  description: true,
+  output: true,
+  price: STEP_OPTIONS.price,
+}
+
+// oxlint-disable-next-line typescript/no-explicit-any -- as above
+export const MAP_OPTIONS: Known<MapOptions<any, any, any, any>> = {
+  description: true,
+  over: true,
+  // A pipeline, not options of this form.
+  pipeline: true,
+  take: true,
+  max: true,
+  wait: true,
+  partial: true,
+}
+
+const { use: _, request: __, ...ofVoters } = STEP_OPTIONS
+// oxlint-disable-next-line typescript/no-explicit-any -- as above
+export const VOTE_OPTIONS: Known<VoteOptions<any, any, any>> = {
+  ...ofVoters,
+  of: true,
+  request: true,
+  agree: true,
+  quorum: true,
+  merge: true,
+  // Its options are TIE_OPTIONS.
+  tieBreaker: true,
+}
+// oxlint-disable-next-line typescript/no-explicit-any -- as above
+export const TIE_OPTIONS: Known<NonNullable<VoteOptions<any, any, any>['tieBreaker']>> = {
+  use: true,
+  request: true,
+  deadline: true,
+  attempts: true,
+  backoff: ofVoters.backoff,
+  onUncertain: ofVoters.onUncertain,
+}
+
+const NAME = /^[a-z0-9-]{1,40}$/
+
+/** For names of which states and steps are made. `what`: `The parallel`. Throws TypeError. */
+export const checkName = (name: string, what: string): void => {
+  if (!NAME.test(name))
+    throw new TypeError(`${what} "${name}" needs a name of a-z, 0-9 and "-", 1 to 40 characters long.`)
 }
 
 /** Throws TypeError naming the option and those there are. `where`: `Step "read"`. */

@@ -5,7 +5,7 @@
  * where it is born what a failure means; deadlines, schema checks, limits and bookkeeping belong to the call layer, and
  * what happens next to the machine.
  */
-import type { Evidence, Spend, Usage } from '../machines/record.js'
+import type { Evidence, RecordStatus, Spend, Usage } from '../machines/record.js'
 import type { ProviderTerms } from '../machines/pipeline.js'
 
 export type CallInput = {
@@ -171,7 +171,26 @@ export class WebhookRefused extends Error {
 /** Verifies a delivery on its raw bytes and reads it. Throws WebhookRefused. */
 export type WebhookReader = (delivery: WebhookDelivery) => WebhookNews | Promise<WebhookNews>
 
-export type ProviderDeps = { secret(name: string): string }
+/** A record that another record's step has submitted. */
+export type ChildSubmission = {
+  source: string
+  pipeline: string
+  key: string
+  json: unknown
+  metadata: { [name: string]: string }
+}
+/** `outputs`: of the steps that have a result, by step name. */
+export type ChildRecord = { status: RecordStatus; outputs(): Promise<{ [step: string]: unknown }> }
+
+/** The way back into Endstate, for steps whose work is other records. */
+export type RecordsAccess = {
+  /** As every submission: the same source and key are the same record. Throws Refusal. */
+  submit(child: ChildSubmission): Promise<void>
+  /** In the order of the keys; null where there is none. */
+  load(source: string, keys: readonly string[]): Promise<(ChildRecord | null)[]>
+}
+
+export type ProviderDeps = { secret(name: string): string; records?: RecordsAccess }
 
 /** What a config names: made once per worker process, secrets resolved then. */
 export type ProviderFactory = {

@@ -26,9 +26,8 @@ export function checkOutput(schema: z.ZodType, output: unknown): OutputCheck {
   }
   if (parsed.success) return { ok: true, output: parsed.data }
 
-  const keys = keysOf(schema)
   const issues = parsed.error.issues
-  const shown = issues.slice(0, ISSUES_SHOWN).map((issue) => `${showPath(issue.path, keys)} (${describe(issue)})`)
+  const shown = issues.slice(0, ISSUES_SHOWN).map((issue) => `${showPath(issue.path, schema)} (${describe(issue)})`)
   const more = issues.length > ISSUES_SHOWN ? ` and ${issues.length - ISSUES_SHOWN} more` : ''
   return {
     ok: false,
@@ -43,8 +42,10 @@ function describe(issue: z.core.$ZodIssue): string {
   return issue.code.replaceAll('_', ' ')
 }
 
-function showPath(path: readonly PropertyKey[], keys: Set<string>): string {
+/** A place in an output; keys that the schema does not declare are content and shown as `*`. */
+export function showPath(path: readonly PropertyKey[], schema: z.ZodType): string {
   if (path.length === 0) return 'the top'
+  const keys = keysOf(schema)
   return path.map((part) => (typeof part === 'number' || keys.has(String(part)) ? String(part) : '*')).join('.')
 }
 

@@ -4,8 +4,9 @@
  */
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
-import type { OwnGuard, PipelineBuilder, StepOptions } from '../../src/config/builder.js'
+import type { OwnGuard, StepOptions } from '../../src/config/builder.js'
 import { endstate } from '../../src/config/builder.js'
+import type { OutputsOf } from '../../src/config/chain-types.js'
 import type { Usage } from '../../src/machines/record.js'
 import { factory } from './providers.js'
 
@@ -217,7 +218,7 @@ describe('a pipeline', () => {
       .pipeline('referral', base)
       .step('read', read)
       .step('extract', { ...read, output: fields })
-    type Outputs = typeof pipeline extends PipelineBuilder<string, infer O> ? O : never
+    type Outputs = OutputsOf<typeof pipeline>
     expectTypeOf<Outputs['extract']>().toEqualTypeOf<{ name: string | null; urgent: boolean }>()
     expectTypeOf<keyof Outputs>().toEqualTypeOf<'read' | 'extract'>()
     expect(pipeline.definition.steps.map(({ name }) => name)).toEqual(['read', 'extract'])
