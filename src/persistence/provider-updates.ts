@@ -108,15 +108,10 @@ export const learnPipeline = (limits: Partial<Omit<SeenLimits, 'at'>>): Document
 /** Refusals of calls that were under way together count once: only a pause after the last one's end makes it longer. */
 export const pausePipeline = (ask: PauseAsk): Document[] => {
   const endedMs = sinceMs('$pausedUntil')
-  const pauses = {
-    $switch: {
-      branches: [
-        { case: { $lt: [endedMs, 0] }, then: { $max: [1, orNull('$pauses', 0)] } },
-        { case: { $gt: [endedMs, PAUSES_FORGOTTEN_MS] }, then: 1 },
-      ],
-      default: { $min: [PAUSES_MAX, { $add: [orNull('$pauses', 0), 1] }] },
-    },
+  const another = {
+    $cond: [{ $gt: [endedMs, PAUSES_FORGOTTEN_MS] }, 1, { $min: [PAUSES_MAX, { $add: [orNull('$pauses', 0), 1] }] }],
   }
+  const pauses = { $cond: [{ $lt: [endedMs, 0] }, { $max: [1, orNull('$pauses', 0)] }, another] }
   const grown = {
     $multiply: [ask.jitter, { $min: [PAUSE_MS_MAX, { $multiply: [PAUSE_MS, { $pow: [2, '$pauses'] }] }] }],
   }
