@@ -87,13 +87,13 @@ const REQUESTS_PER_MINUTE = 600
 /** Nothing is documented about how soon a prediction can be read; this is far above what a page needs. */
 const LOOKUP_LAG_MS = 60_000
 
-const ownerAndName = z.string().regex(/^[\w.-]{1,100}\/[\w.-]{1,100}$/, 'is not written as "owner/name"')
+const ownerAndName = z.string().regex(/^\w[\w.-]{0,99}\/\w[\w.-]{0,99}$/, 'is not written as "owner/name"')
 /** Durations keep their own type, checked by parseDuration. */
 const Options = z.strictObject({
   model: ownerAndName.optional(),
   version: z
     .string()
-    .regex(/^([\w.-]{1,100}\/[\w.-]{1,100}:)?[0-9a-f]{64}$/, 'is no version id of 64 hex digits, nor "owner/name:id"')
+    .regex(/^(\w[\w.-]{0,99}\/\w[\w.-]{0,99}:)?[0-9a-f]{64}$/, 'is no version id of 64 hex digits, nor "owner/name:id"')
     .optional(),
   deployment: ownerAndName.optional(),
   apiKey: secretOption,
