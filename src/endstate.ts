@@ -18,12 +18,15 @@ import type { RecordEvent } from './machines/events.js'
 import type { RecordDocument } from './machines/record.js'
 import { StoreUnavailable } from './persistence/contract.js'
 import { assertDeployment } from './persistence/deployment.js'
+import { deploymentSecret } from './persistence/deployment-secret.js'
 import { createGroupCommit } from './persistence/group-commit.js'
 import { ensureIndexes } from './persistence/indexes.js'
 import { createMongoBlobStore } from './persistence/mongo-blob-store.js'
 import { createMongoHeartbeats } from './persistence/mongo-heartbeats.js'
 import { createMongoRecordStore } from './persistence/mongo-record-store.js'
+import type { WebhookReader } from './providers/contract.js'
 import { openGate } from './providers/gate.js'
+import { createWebhookCalls } from './providers/webhook-calls.js'
 import { createServer } from './server/app.js'
 import { loopbackIdentity } from './server/identify.js'
 import type { Ports } from './simulation/ports.js'
@@ -40,6 +43,8 @@ import { createRecentRecords } from './worker/recent-records.js'
 import { createServerClock } from './worker/server-clock.js'
 import { createSettledWaiters } from './worker/settled-waiters.js'
 import { createTurns } from './worker/turn.js'
+import { createWebhooks } from './worker/webhooks.js'
+import type { Hint } from './worker/contract.js'
 import type { Turn } from './worker/turn.js'
 import { hintReady, startRoles } from './roles.js'
 import type { Role, Shared } from './roles.js'
@@ -55,6 +60,8 @@ export type EndstateOptions = {
   roles: readonly Role[]
   /** Subjects and streams lie under it. Default `endstate`. */
   prefix?: string
+  /** Where providers reach the API from outside, for webhooks. Without it jobs are polled. */
+  publicUrl?: string | null
   secrets(name: string): string | undefined
   log?: Logger
   /** How long records of a pipelineVersion that nobody alive knows are left to others. Default 10 minutes. */
@@ -105,6 +112,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   const ports = options.decorate?.(plain) ?? plain
   const { store, blobs, bus } = ports
   const ids = createIds()
+  const webhookCalls = createWebhookCalls(options.publicUrl ?? null, await deploymentSecret(db))
   const memberId = `${hostname()}-${process.pid}-${ids.record().slice(-6)}`
   const runsWorker = options.roles.includes('worker')
   const liveness = createLiveness({
@@ -145,7 +153,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       clock,
     }),
     gate: openGate,
-    webhookUrl: () => null,
+    webhookUrl: ((provider, call) => webhookCalls.urlFor(provider, call)) satisfies Shared['webhookUrl'],
     waiters: createSettledWaiters({ load: async (id) => (await store.load([id]))[0] ?? null, clock }),
     onSaved: (listener: (after: RecordDocument) => void) => void savedListeners.add(listener),
   }
@@ -163,12 +171,31 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   const deliver = async (id: string, event: RecordEvent, by: string) => {
     let applied = false
     const turn = await turns(id, async (draft) => {
-      draft.decider = { ...draft.decider, by: `operator:${by}` }
+      draft.decider = { ...draft.decider, by }
       applied = await applyTo(blobs, draft, event)
     })
     const doc = docAfter(turn)
     return doc && { doc, applied }
   }
+  const tellWorkers = (doc: RecordDocument, type: Hint['type']) =>
+    // Lost, it is found by the sweeper (P9).
+    bus.publish('timers', { type, record: doc._id, version: doc.version }).catch(() => undefined)
+  const webhook = createWebhooks({
+    readers: makeWebhookReaders(config, options),
+    terms: new Map(Object.entries(config.providers).map(([name, factory]) => [name, factory.terms(name)])),
+    readToken: (provider, token) => webhookCalls.read(provider, token),
+    pipelines,
+    load: (id) => shared.records.load(id),
+    deliver: async (id, event) => {
+      const delivered = await deliver(id, event, `webhook:${event.type === 'CALL_NUDGED' ? 'news' : 'answer'}`)
+      if (delivered?.applied) void tellWorkers(delivered.doc, 'TIMER_DUE')
+      return { applied: delivered?.applied ?? false }
+    },
+    blobs,
+    clock,
+    random: Math.random,
+    signal: closing.signal,
+  })
   const accept = createAccept({
     pipelines,
     records: shared.records,
@@ -191,10 +218,11 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     readiness,
     settled: (id, wait) => shared.waiters.wait(id, wait),
     deliver: async (id, event, by) => {
-      const delivered = await deliver(id, event, by)
+      const delivered = await deliver(id, event, `operator:${by}`)
       if (!delivered) throw new StoreUnavailable(`Record ${id} could not be read.`)
       return delivered
     },
+    webhook,
     clock,
     log,
     identify: loopbackIdentity,
@@ -205,7 +233,8 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     accept,
     records: {
       get: (id) => shared.records.load(id),
-      cancel: async (id, { reason, by }) => (await deliver(id, { type: 'CANCEL', reason }, by))?.doc ?? null,
+      cancel: async (id, { reason, by }) =>
+        (await deliver(id, { type: 'CANCEL', reason }, `operator:${by}`))?.doc ?? null,
     },
     handler: (req, res) => server.handler(req, res),
     readiness,
@@ -251,6 +280,26 @@ const makeProviders = (config: EndstateConfig, { roles, secrets }: EndstateOptio
   }
   if (!roles.includes('worker')) return new Map()
   return new Map(Object.entries(config.providers).map(([name, factory]) => [name, factory.create(name, { secret })]))
+}
+
+/** Only where submissions are taken in; a webhook's secret that is missing there is named when one comes. */
+const makeWebhookReaders = (config: EndstateConfig, { roles, secrets }: EndstateOptions) => {
+  const readers = new Map<string, WebhookReader>()
+  if (!roles.includes('api')) return readers
+  const secret = (name: string) => {
+    const value = secrets(name)
+    if (value === undefined || value === '')
+      throw new StoreUnavailable(
+        `The secret ${name} is not set. Set the environment variable ${name} for processes with the role "api".`,
+      )
+    return value
+  }
+  for (const [name, { webhook }] of Object.entries(config.providers)) {
+    let reader: WebhookReader | undefined
+    // Made when it is first needed: a process that is never told anything needs no secret.
+    if (webhook) readers.set(name, (delivery) => (reader ??= webhook(name, { secret }))(delivery))
+  }
+  return readers
 }
 
 /** The first hint of a record: the same message, whichever adapter it came by. */

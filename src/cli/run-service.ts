@@ -57,6 +57,7 @@ export const runService = async (settings: ConnectedSettings, options: ServiceOp
         nats,
         roles: settings.roles,
         prefix: settings.prefix,
+        publicUrl: settings.publicUrl,
         secrets,
         log,
       }),

@@ -26,6 +26,8 @@ export type Settings = {
   configFile: string | null
   dataDir: string
   prefix: string
+  /** Where providers reach the API from outside; null: they can't, and jobs are polled. */
+  publicUrl: string | null
   logLevel: LogLevel
 }
 
@@ -81,6 +83,10 @@ const schema = z.object({
     .string()
     .regex(/^[a-z0-9-]{1,40}$/)
     .default('endstate'),
+  ENDSTATE_PUBLIC_URL: z
+    .string()
+    .regex(/^https?:\/\/[^\s?#@]+$/)
+    .optional(),
   ENDSTATE_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
 })
 
@@ -99,6 +105,9 @@ const SHAPE: { readonly [name in Variable]: string } = {
   ENDSTATE_CONFIG: 'Write the path of a config file, for example "./endstate.config.ts".',
   ENDSTATE_DATA: 'Write the path of a directory, for example ".endstate".',
   ENDSTATE_PREFIX: 'Write 1 to 40 of a-z, 0-9 and "-"; names of streams and subjects begin with it.',
+  ENDSTATE_PUBLIC_URL:
+    'Write the address at which providers reach the API from outside, for webhooks, for example "https://endstate.example.org". ' +
+    'Without it jobs are polled.',
   ENDSTATE_LOG_LEVEL: `Write one of ${LOG_LEVELS.join(', ')}.`,
 }
 
@@ -152,6 +161,7 @@ export const readSettings = (environment: Environment): Settings => {
     configFile: value.ENDSTATE_CONFIG ?? null,
     dataDir: value.ENDSTATE_DATA,
     prefix: value.ENDSTATE_PREFIX,
+    publicUrl: value.ENDSTATE_PUBLIC_URL ?? null,
     logLevel: value.ENDSTATE_LOG_LEVEL,
   }
 }

@@ -20,6 +20,7 @@ import { pipelineRoutes } from './routes/pipelines.js'
 import { recordRoutes } from './routes/records.js'
 import { submitRoutes } from './routes/submit.js'
 import { uploadRoutes } from './routes/uploads.js'
+import { webhookRoutes } from './routes/webhooks.js'
 import { anyObject } from './schemas.js'
 
 export type Server = {
@@ -42,6 +43,7 @@ export function createServer(deps: ServerDeps): Server {
     ...chargeRoutes(deps),
     ...pipelineRoutes(deps),
     ...healthRoutes(deps),
+    ...webhookRoutes(deps),
   ]
   const documentation: Route = {
     spec: {

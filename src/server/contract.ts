@@ -8,7 +8,8 @@ import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
 import type { RecordEvent } from '../machines/events.js'
 import type { RecordDocument } from '../machines/record.js'
 import type { BlobStore, RecordStore } from '../persistence/contract.js'
-import type { Clock } from '../worker/contract.js'
+import type { WebhookDelivery } from '../providers/contract.js'
+import type { Clock, WebhookTaken } from '../worker/contract.js'
 
 /** Who is asking. `sees: 'own'` keeps a source to its own records (P12). */
 export type Identity = { source: string; sees: 'own' | 'all' }
@@ -41,6 +42,8 @@ export type ServerDeps = {
   settled(id: string, options: { signal: AbortSignal; timeoutMs: number }): Promise<RecordDocument | null>
   /** Applies one event to a record. Throws StoreUnavailable when that can't be done now. */
   deliver(id: string, event: RecordEvent, by: string): Promise<{ doc: RecordDocument; applied: boolean }>
+  /** Takes a provider's delivery. Throws WebhookRefused, StoreUnavailable. */
+  webhook(provider: string, token: string, delivery: WebhookDelivery): Promise<WebhookTaken>
   clock: Clock
   log: Log
   /** Throws Problem when nobody may ask in this way. */

@@ -84,12 +84,26 @@ const attemptSchema = z
     n: z.int(),
     generation: z.int(),
     provider: z.string(),
+    model: z.string().nullable(),
     requestKey: z.string(),
     outcome: outcome.nullable().meta({ description: 'null while the attempt is open' }),
     startedAt: time,
     sendBy: time,
     endedAt: time.nullable(),
     spend: spendSchema.nullable(),
+    spendMax: z
+      .strictObject({ amount, currency: z.string() })
+      .nullable()
+      .meta({ description: 'What this call may cost at most, where it is known better than by its provider' }),
+    request: z
+      .strictObject({ sha256: z.string(), blob: z.string().optional() })
+      .nullable()
+      .meta({ description: 'The bytes that were frozen for this attempt' }),
+    handle: z.string().nullable().meta({ description: "The provider's own id of the call, known before its end" }),
+    usage: z.record(z.string(), z.number()).nullable(),
+    progress: z
+      .strictObject({ at: time, outputTokens: z.int().nullable(), fraction: z.number().nullable() })
+      .nullable(),
     possibleDuplicate: z.boolean(),
     error: errorSchema.nullable(),
     evidence: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])).nullable(),
@@ -160,6 +174,16 @@ export const recordSchema = z
       link: z.string(),
     }),
     steps: z.record(z.string(), stepSchema),
+    waitingFor: z
+      .array(
+        z.strictObject({
+          provider: z.string(),
+          step: name,
+          readyAt: time,
+          held: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
+        }),
+      )
+      .meta({ description: 'Steps that wait for a slot at a provider; `held`: why not before `readyAt`' }),
     charges: z.record(z.string(), chargeSchema),
   })
   .meta({ id: 'Record' })
@@ -172,6 +196,10 @@ export const historyEntrySchema = z
     from: z.string(),
     to: z.string(),
     by: z.string(),
+    reused: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Steps that had their result already: it was returned, nothing was called' }),
   })
   .meta({ id: 'HistoryEntry' })
 

@@ -47,6 +47,12 @@ function recordWith(doc: RecordDocument, outputs: Outputs): RecordJson {
     reason: doc.reason,
     input: { mediaType, fileName, bytes: payload.bytes, sha256: payload.sha256, link: `${recordPath(doc._id)}/input` },
     steps: mapValues(doc.steps, (step, name) => stepView(step, `${recordPath(doc._id)}/steps/${name}/result`, outputs)),
+    waitingFor: doc.queue.map(({ provider, step, readyAt, held }) => ({
+      provider,
+      step,
+      readyAt: readyAt.toISOString(),
+      held: held ?? null,
+    })),
     charges: mapValues(doc.charges, ({ amount, currency, at, attempt, simulated }) => ({
       amount,
       currency,
@@ -82,16 +88,28 @@ function attemptView(attempt: Attempt): StepJson['attempts'][number] {
     n: attempt.n,
     generation: attempt.generation,
     provider: attempt.provider,
+    model: attempt.model ?? null,
     requestKey: attempt.requestKey,
     outcome: attempt.outcome,
     startedAt: attempt.startedAt.toISOString(),
     sendBy: attempt.sendBy.toISOString(),
     endedAt: isoOrNull(attempt.endedAt),
     spend: attempt.spend,
+    spendMax: attempt.spendMax ?? null,
+    request: attempt.request ?? null,
+    handle: attempt.handle ?? null,
+    usage: (attempt.usage as { [unit: string]: number } | undefined) ?? null,
+    progress: progressView(attempt.progress),
     possibleDuplicate: attempt.possibleDuplicate ?? false,
     error: attempt.error,
     evidence: attempt.evidence,
   }
+}
+
+function progressView(progress: Attempt['progress']): StepJson['attempts'][number]['progress'] {
+  if (!progress) return null
+  const { at, outputTokens, fraction } = progress
+  return { at: at.toISOString(), outputTokens: outputTokens ?? null, fraction: fraction ?? null }
 }
 
 function resultView(
@@ -115,8 +133,8 @@ function discardedView(
   return shown
 }
 
-export function historyView({ version, at, event, from, to, by }: HistoryEntry): HistoryEntryJson {
-  return { version, at: at.toISOString(), event, from, to, by }
+export function historyView({ version, at, event, from, to, by, reused }: HistoryEntry): HistoryEntryJson {
+  return { version, at: at.toISOString(), event, from, to, by, ...(reused && { reused }) }
 }
 
 export function chargeView(row: ChargeRow): ChargeRowJson {

@@ -46,6 +46,9 @@ export interface HintBus {
   close(): Promise<void>
 }
 
+/** `unknown-provider`, `unknown-call`: nobody here waits for it. `saved`: the record says so. `known`: it had said so. */
+export type WebhookTaken = 'unknown-provider' | 'unknown-call' | 'saved' | 'known'
+
 export interface Clock {
   /** The database server's time, as well as this process knows it. */
   now(): Date

@@ -1,0 +1,27 @@
+/**
+ * A secret of the deployment that nobody has to configure: made once, by whichever process comes first, and kept in the
+ * database. It signs the tokens in webhook URLs; whoever reads the database could write its records anyway.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Db } from 'mongodb'
+import { COLLECTION_OPTIONS, durably } from './collections.js'
+
+type SecretDocument = { _id: string; secret: string }
+
+const NAME = 'webhooks'
+const LIMIT_MS = 10_000
+
+export const deploymentSecret = async (db: Db): Promise<string> => {
+  const secrets = db.collection<SecretDocument>('deployment_secrets', {
+    ...COLLECTION_OPTIONS,
+    readConcern: { level: 'majority' },
+    writeConcern: durably(LIMIT_MS),
+  })
+  const limits = { maxTimeMS: LIMIT_MS }
+  const found = await secrets.findOne({ _id: NAME }, limits)
+  if (found) return found.secret
+  const fresh = { _id: NAME, secret: randomBytes(32).toString('base64url') }
+  // Of two that come first, one is kept; both then read that one.
+  await secrets.updateOne({ _id: NAME }, { $setOnInsert: { secret: fresh.secret } }, { upsert: true, ...limits })
+  return (await secrets.findOne({ _id: NAME }, limits))!.secret
+}

@@ -1,0 +1,70 @@
+/**
+ * What a provider tells unasked: one delivery, about the call that its URL names.
+ *
+ * K1 Only a verified delivery counts, and it is answered only after what it says is saved; so a provider that repeats
+ *    until it hears 2xx loses nothing.
+ * K2 A repeated delivery changes nothing: the attempt is closed, or the question is on its way already.
+ * K3 Where the content cannot be trusted, a delivery is only a reason to ask now (CALL_NUDGED).
+ */
+import type { PipelineSet } from '../machines/compiled.js'
+import type { CallEvent } from '../machines/events.js'
+import type { Attempt, RecordDocument } from '../machines/record.js'
+import type { BlobStore } from '../persistence/contract.js'
+import type { ProviderTerms } from '../machines/pipeline.js'
+import type { WebhookDelivery, WebhookNews, WebhookReader } from '../providers/contract.js'
+import type { Clock, WebhookTaken } from './contract.js'
+import { eventOf } from './errands.js'
+
+export type WebhookCall = { record: string; step: string; attempt: number; generation: number }
+
+/** Throws WebhookRefused for a delivery that is not what it claims, and StoreUnavailable. */
+export type TakeWebhook = (provider: string, token: string, delivery: WebhookDelivery) => Promise<WebhookTaken>
+
+export type WebhookDeps = {
+  /** By provider; absent for those that send none. */
+  readers: ReadonlyMap<string, WebhookReader>
+  terms: ReadonlyMap<string, ProviderTerms>
+  readToken(provider: string, token: string): WebhookCall | null
+  pipelines: PipelineSet
+  load(id: string): Promise<RecordDocument | null>
+  /** Applies one event in a turn and tells a worker. */
+  deliver(id: string, event: CallEvent): Promise<{ applied: boolean }>
+  blobs: BlobStore
+  clock: Clock
+  random(): number
+  signal: AbortSignal
+}
+
+const STORAGE_RETRY_MS = 500
+
+export const createWebhooks = (deps: WebhookDeps): TakeWebhook => {
+  return async (provider, token, delivery) => {
+    const reader = deps.readers.get(provider)
+    const terms = deps.terms.get(provider)
+    if (!reader || !terms) return 'unknown-provider'
+    const call = deps.readToken(provider, token)
+    if (!call) return 'unknown-call'
+    const news = await reader(delivery)
+    const doc = await deps.load(call.record)
+    const attempt = doc?.steps[call.step]?.attempts.find(({ n }) => n === call.attempt)
+    if (!doc || attempt?.provider !== provider || attempt.generation !== call.generation) return 'unknown-call'
+    const event = await asEvent(deps, { doc, attempt, step: call.step, terms }, news)
+    if (!event) return 'known'
+    return (await deps.deliver(doc._id, event)).applied ? 'saved' : 'known'
+  }
+}
+
+type About = { doc: RecordDocument; attempt: Attempt; step: string; terms: ProviderTerms }
+
+const asEvent = async (
+  deps: WebhookDeps,
+  { doc, attempt, step, terms }: About,
+  news: WebhookNews,
+): Promise<CallEvent | null> => {
+  const nudge = { type: 'CALL_NUDGED', step, attempt: attempt.n, generation: attempt.generation } as const
+  const compiled = deps.pipelines.byVersion(doc.pipelineVersion)
+  // Of a version that this process does not know: a worker that does may ask.
+  if (news.kind === 'ask' || !compiled) return nudge
+  const asked = { doc, compiled, step, attempt, provider: { terms }, signal: deps.signal }
+  return eventOf({ ...deps, storageRetryMs: STORAGE_RETRY_MS }, asked, news.answer)
+}
