@@ -11,7 +11,9 @@ import type { EndstateConfig } from './config/builder.js'
 import { compileConfig } from './config/pipelines.js'
 import type { CompiledSet } from './config/pipelines.js'
 import { createAccept } from './ingest/accept.js'
+import { recordIdOf } from './ingest/content-hash.js'
 import type { Accept } from './ingest/contract.js'
+import { sinkNames } from './ledger/settings.js'
 import { describeMachine } from './machines/describe.js'
 import { newRecord } from './machines/new-record.js'
 import type { RecordEvent } from './machines/events.js'
@@ -30,7 +32,9 @@ import { createWebhookCalls } from './providers/webhook-calls.js'
 import { createServer } from './server/app.js'
 import { loopbackIdentity } from './server/identify.js'
 import type { Ports } from './simulation/ports.js'
+import type { RecordsAccess } from './providers/contract.js'
 import { applyTo } from './worker/apply.js'
+import { createChildRecords } from './worker/child-records.js'
 import { createIds } from './worker/ids.js'
 import { createLiveness } from './worker/liveness.js'
 import { createLoadView } from './worker/load-view.js'
@@ -39,6 +43,7 @@ import { silent } from './worker/logger.js'
 import { createMailboxes } from './worker/mailbox.js'
 import { createNatsHintBus } from './worker/nats-hint-bus.js'
 import { assertJetStream } from './worker/nats-work-stream.js'
+import { readOutputs } from './worker/payloads.js'
 import { createRecentRecords } from './worker/recent-records.js'
 import { createServerClock } from './worker/server-clock.js'
 import { createSettledWaiters } from './worker/settled-waiters.js'
@@ -97,17 +102,25 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   const db = options.mongo.db(options.database)
   await assertDeployment(db)
   await assertJetStream(options.nats)
-  await ensureIndexes(db, { sinks: [] })
+  const sinks = sinkNames(config.charges)
+  await ensureIndexes(db, { sinks })
 
   const closing = new AbortController()
   setMaxListeners(0, closing.signal) // One per save that is sent again, bounded by the calls that run.
   const clock = createServerClock()
+  // What it uses is made below: no provider is called before.
+  const childRecords = createChildRecords({
+    accept: (submission) => accept(submission),
+    load: (children) => store.load(children, { majority: true }),
+    outputs: (doc) => readOutputs(blobs, doc),
+    idOf: recordIdOf,
+  })
   const plain: Ports = {
-    store: createMongoRecordStore(db, { sinks: [] }),
+    store: createMongoRecordStore(db, { sinks }),
     blobs: createMongoBlobStore(db),
     heartbeats: createMongoHeartbeats(db),
     bus: createNatsHintBus(options.nats, { log, prefix }),
-    providers: makeProviders(config, options),
+    providers: makeProviders(config, options, childRecords),
   }
   const ports = options.decorate?.(plain) ?? plain
   const { store, blobs, bus } = ports
@@ -131,6 +144,8 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   const base = {
     config,
     roles: options.roles,
+    secret: secretsOf(options),
+    facts: sinks.length > 0,
     nats: options.nats,
     prefix,
     carryOverAfterMs: options.carryOverAfterMs ?? CARRY_OVER_AFTER_MS,
@@ -160,7 +175,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   const turns = createTurns({
     ...base,
     by: `${runsWorker ? 'worker' : 'api'}:${memberId}`,
-    facts: false,
+    facts: base.facts,
     saved: (before, after) => {
       base.waiters.tell(after)
       hintReady(base, before, after)
@@ -268,8 +283,24 @@ const docAfter = (turn: Turn): RecordDocument | null => {
 const slotsOf = (config: EndstateConfig) =>
   Object.fromEntries(Object.entries(config.providers).map(([name, { slots }]) => [name, slots]))
 
+/** Throws for one that is not set. */
+const secretsOf =
+  ({ secrets, roles }: EndstateOptions) =>
+  (name: string): string => {
+    const value = secrets(name)
+    if (value === undefined || value === '')
+      throw new Error(
+        `The secret ${name} is not set. Set the environment variable ${name} (roles: ${roles.join(', ')}).`,
+      )
+    return value
+  }
+
 /** Providers are made only where calls are made: an API process needs no secret. */
-const makeProviders = (config: EndstateConfig, { roles, secrets }: EndstateOptions): Ports['providers'] => {
+const makeProviders = (
+  config: EndstateConfig,
+  { roles, secrets }: EndstateOptions,
+  records: RecordsAccess,
+): Ports['providers'] => {
   const secret = (name: string) => {
     const value = secrets(name)
     if (value === undefined || value === '')
@@ -279,7 +310,8 @@ const makeProviders = (config: EndstateConfig, { roles, secrets }: EndstateOptio
     return value
   }
   if (!roles.includes('worker')) return new Map()
-  return new Map(Object.entries(config.providers).map(([name, factory]) => [name, factory.create(name, { secret })]))
+  const deps = { secret, records }
+  return new Map(Object.entries(config.providers).map(([name, factory]) => [name, factory.create(name, deps)]))
 }
 
 /** Only where submissions are taken in; a webhook's secret that is missing there is named when one comes. */
