@@ -8,6 +8,7 @@ import type { CompiledSet } from './config/pipelines.js'
 import type { RoleName } from './config/settings.js'
 import { createNatsIngest } from './ingest/nats.js'
 import type { Accept } from './ingest/contract.js'
+import { startLedger } from './ledger/start.js'
 import { forceSettle } from './machines/decide.js'
 import type { RecordDocument, RecordError } from './machines/record.js'
 import { isSettled } from './machines/record.js'
@@ -42,6 +43,9 @@ export type Shared = {
   config: EndstateConfig
   roles: readonly Role[]
   nats: NatsConnection
+  secret(name: string): string
+  /** Someone wants to hear of charges: saves write facts into the outbox. */
+  facts: boolean
   prefix: string
   carryOverAfterMs: number
   pipelines: CompiledSet
@@ -77,7 +81,7 @@ export const startRoles = async (shared: Shared, accept: Accept): Promise<Stop> 
   const { roles } = shared
   const stops: Stop[] = []
   if (roles.includes('worker')) stops.push(startWorker(shared))
-  if (roles.includes('sweeper')) stops.push(startSweeper(shared))
+  if (roles.includes('sweeper')) stops.push(startSweeper(shared), startLedgerOf(shared))
   if (roles.includes('api')) stops.push(await startIngest(shared, accept))
   return async () => {
     for (const stop of stops.reverse()) await stop()
@@ -123,7 +127,7 @@ const settleByForce = async (
   const { records, clock, ids, log, pipelines } = shared
   const doc = await records.load(id, { majority: true })
   if (!doc || doc.version !== version || isSettled(doc.status) || isOthers(doc)) return
-  const decider = { at: clock.now(), by, writer: ids.writer(), facts: false }
+  const decider = { at: clock.now(), by, writer: ids.writer(), facts: shared.facts }
   const outcome = await records.save(
     forceSettle(doc, error, decider, pipelines.byVersion(doc.pipelineVersion)?.terms).save,
   )
@@ -214,6 +218,19 @@ const startDirect = (
     await Promise.all([feeder.close(), sweeper.close()])
   }
 }
+
+/** Charges leave by one process at a time, whichever has the lease. */
+const startLedgerOf = ({ config, ports, clock, log, nats, prefix, secret, memberId }: Shared): Stop =>
+  startLedger({
+    sinks: config.charges ?? { nats: false, webhook: null },
+    store: ports.store,
+    clock,
+    log,
+    nats,
+    prefix,
+    secret,
+    lease: (name, forMs) => ports.heartbeats.lease(name, memberId, forMs),
+  })
 
 const CANNOT_ADVANCE: RecordError = {
   code: 'cannot-advance',

@@ -16,8 +16,11 @@ const ROOMS: { [room: string]: { shows: readonly string[] } } = {
   // json-limits and source are pure: the limits that every edge applies to bytes from outside.
   ingest: { shows: ['contract', 'json-limits', 'source'] },
   // call and slots are the shared call layer, which no adapter is part of; durations is how a config writes a time; built-in
-  // holds the providers that a config gets by the forms of its pipelines.
-  providers: { shows: ['contract', 'gate', 'call', 'slots', 'durations', 'built-in'] },
+  // holds the providers that a config gets by the forms of its pipelines; secret is how it names one; decimal is the
+  // arithmetic of amounts.
+  providers: { shows: ['contract', 'gate', 'call', 'slots', 'durations', 'built-in', 'secret', 'decimal'] },
+  // settings: how a config writes who is told of charges. csv and report are pure: what the API answers in.
+  ledger: { shows: ['contract', 'settings', 'csv', 'report'] },
   persistence: { shows: ['contract'] },
   worker: { shows: ['contract'] },
   simulation: { shows: ['contract'] },
@@ -34,7 +37,7 @@ const ROOTS = [/^endstate\.ts$/, /^roles\.ts$/, /^index\.ts$/, /^main\.ts$/, /^c
 const HOMES: { [name: string]: readonly RegExp[] } = {
   mongodb: [/^persistence\//, /^embedded\//, ...ROOTS],
   'mongodb-memory-server': [/^embedded\//],
-  nats: [/^worker\/nats-/, /^ingest\/nats/, ...ROOTS],
+  nats: [/^worker\/nats-/, /^ingest\/nats/, /^ledger\/nats-/, ...ROOTS],
   koa: [/^server\//, ...ROOTS],
   commander: [/^cli\//],
 }

@@ -5,6 +5,8 @@
  * `compilePipeline` reports all other problems.
  */
 import type { z } from 'zod'
+import type { ChargeSinks } from '../ledger/contract.js'
+import { parseCharges, type ChargesOptions } from '../ledger/settings.js'
 import type { OnUncertain, PipelineDefinition, StepDefinition } from '../machines/pipeline.js'
 import type { Usage } from '../machines/record.js'
 import type { OwnChart } from '../machines/record-machine.js'
@@ -187,12 +189,18 @@ export type EndstateConfig = {
   pipelines: readonly PipelineSource[]
   /** Sources that may publish to their own ingest stream over NATS. Default: `local`. */
   sources: readonly string[]
+  /** Who is told of each charge; absent: nobody, and GET /v1/charges tells all. */
+  charges?: ChargeSinks
 }
 
 export type Endstate<P extends string> = {
   pipeline(name: string, options: PipelineOptions): PipelineBuilder<P, NoOutputs>
   machine<O extends Outputs>(name: string, options: MachineOptions<P, O>): MachineAuthor<O>
-  config(parts: { pipelines: readonly PipelineSource[]; sources?: readonly string[] }): EndstateConfig
+  config(parts: {
+    pipelines: readonly PipelineSource[]
+    sources?: readonly string[]
+    charges?: ChargesOptions
+  }): EndstateConfig
 }
 
 /**
@@ -216,10 +224,15 @@ export const endstate = <P extends string>(parts: { providers: { [name in P]: Pr
       return authorOf(definePipeline(name, options, options.steps(chainOf([])).steps))
     },
     config(given) {
-      refuseUnknown(given, { pipelines: true, sources: true }, 'The config')
-      const { pipelines, sources } = given
+      refuseUnknown(given, { pipelines: true, sources: true, charges: true }, 'The config')
+      const { pipelines, sources, charges } = given
       const providers = { ...parts.providers, ...builtInProviders(pipelines) }
-      return { providers, pipelines, sources: sources ?? ['local'] }
+      return {
+        providers,
+        pipelines,
+        sources: sources ?? ['local'],
+        ...(charges !== undefined && { charges: parseCharges(charges) }),
+      }
     },
   }
 }
