@@ -34,6 +34,7 @@ export const anOptions = (
   apiKey: env('ANTHROPIC_API_KEY'),
   ...(price !== null && { price }),
   maxOutputTokens: 100,
+  output: 'tool',
   ...more,
 })
 

@@ -5,10 +5,11 @@
 import { describe, expect, test } from 'vitest'
 import type { CallResult } from '../../src/providers/call.js'
 import type { Progress } from '../../src/providers/contract.js'
-import type { AnthropicOptions } from '../../src/providers/anthropic/anthropic.js'
+import { anthropic, type AnthropicOptions } from '../../src/providers/anthropic/anthropic.js'
+import { env } from '../../src/providers/secret.js'
 import type { ServerPlan } from '../support/protocol/anthropic-server.js'
 import { waitFor } from '../support/processes.js'
-import { call, connect, Fields, serve } from './anthropic-run.js'
+import { call, connect, deps, Fields, serve } from './anthropic-run.js'
 import { bytesInput } from './call-inputs.js'
 
 const ANSWER = { name: 'Zoë Müller', age: 41 }
@@ -36,7 +37,7 @@ describe('an answer', () => {
       },
     })
     const [seen] = server.calls
-    expect(seen!.headers).toMatchObject({ 'x-api-key': 'test-key', 'anthropic-version': '2023-06-01' })
+    expect(seen!.headers).toMatchObject({ 'x-api-key': 'test-key', 'anthropic-version': '2026-10-21' })
     expect(seen!.headers['authorization']).toBeUndefined()
     expect(seen!.body).toMatchObject({ stream: true, tool_choice: { type: 'tool', name: 'answer' } })
   })
@@ -57,18 +58,42 @@ describe('an answer', () => {
     else expect(format).toBeUndefined()
   })
 
-  test('that is no object is wrapped for the tool, and taken out again', async () => {
+  test.each(['tool', 'schema'] as const)('that is no object is wrapped for %s, and taken out again', async (output) => {
     const server = await serve()
-    server.reply({ kind: 'message', message: { toolInput: { answer: ['a', 'b'] } } })
+    const answer = { answer: ['a', 'b'] }
+    server.reply({
+      kind: 'message',
+      message: output === 'tool' ? { toolInput: answer } : { text: JSON.stringify(answer) },
+    })
     const outputSchema = { type: 'array', items: { $ref: '#/$defs/item' }, $defs: { item: { type: 'string' } } }
-    const { result } = await call(connect(server.url), { outputSchema })
+    const provider = connect(server.url, { output })
+    const { result } = await call(provider, { outputSchema })
     expect(result).toMatchObject({ kind: 'succeeded', output: ['a', 'b'] })
-    expect(server.calls[0]!.body!.tools![0]!.input_schema).toEqual({
+    const { tools, output_config: config } = server.calls[0]!.body!
+    expect(output === 'tool' ? tools![0]!.input_schema : config!.format!.schema).toEqual({
       type: 'object',
       properties: { answer: { type: 'array', items: { $ref: '#/$defs/item' } } },
       required: ['answer'],
+      additionalProperties: false,
       $defs: { item: { type: 'string' } },
     })
+    server.reply({
+      kind: 'message',
+      message: output === 'tool' ? { toolInput: ['a'] } : { text: '["a"]' },
+    })
+    expect((await call(provider, { outputSchema })).result).toMatchObject({ error: { code: 'no-answer' } })
+  })
+
+  test('of a model that always thinks comes by schema, the default; a forced tool is refused there', async () => {
+    const server = await serve()
+    server.reply({ kind: 'message', message: { thinking: '', text: JSON.stringify(ANSWER) } })
+    const model = 'claude-test-thinks'
+    const provider = anthropic({ model, apiKey: env('ANTHROPIC_API_KEY'), baseUrl: server.url }).create('claude', deps)
+    expect((await call(provider)).result).toMatchObject({ kind: 'succeeded', output: ANSWER, spend: null })
+    await provider.close()
+    const forced = await call(connect(server.url, { model }))
+    expect(forced.result).toMatchObject({ error: { code: 'http-400', kind: 'not-executed' }, retryable: false })
+    expect(server.executions).toBe(1)
   })
 
   test('whose characters are split between packets', async () => {

@@ -11,24 +11,26 @@ import { priceTableSchema, spendBound, type PriceTable } from '../price-table.js
 import { isSecret, type Secret } from '../secret.js'
 
 export type AnthropicOptions = {
-  /** For example `claude-sonnet-4-5`. */
+  /** For example `claude-opus-5-5`. */
   model: string
   /** Sent as `x-api-key`. */
   apiKey: Secret
   /** Where `/v1/messages` is. Default `https://api.anthropic.com`. */
   baseUrl?: string
+  /** Sent as `anthropic-version`. Default `2026-10-21`, which knows no temperature any more. */
+  apiVersion?: (typeof API_VERSIONS)[number]
   /** For example `{ 'anthropic-beta': '…' }`. */
   headers?: { [name: string]: string | Secret }
   /** For steps whose request has none. */
   instructions?: string
   /** `max_tokens`, for steps whose request has none. Default 4096. */
   maxOutputTokens?: number
-  /** 0 to 1, for steps whose request has none. */
+  /** 0 to 1, for steps whose request has none. With apiVersion `2023-06-01` and older models only. */
   temperature?: number
   /**
-   * How the output is asked for. `tool` (default): as the input of a tool that the model must call, with the step's
-   * schema. `schema`: as text that the API holds to the step's schema (structured outputs), for models that always
-   * think and so can't be made to call a tool. `json`: as text that is JSON, by the prompt alone. `text`: as a string.
+   * How the output is asked for. `schema` (default): as text that the API holds to the step's schema (structured
+   * outputs). `tool`: as the input of a tool that the model is made to call; for older models, since those that always
+   * think refuse it. `json`: as text that is JSON, by the prompt alone. `text`: as a string.
    */
   output?: AnthropicOutput
   /** More fields of the request's body, for example `{ thinking: { type: 'adaptive' } }`. */
@@ -51,13 +53,16 @@ export type AnthropicOptions = {
   responseBytesMax?: number
 }
 
-const OUTPUTS = ['tool', 'schema', 'json', 'text'] as const
+/** https://platform.claude.com/docs/en/api/versioning: streams are the same in both. */
+const API_VERSIONS = ['2026-10-21', '2023-06-01'] as const
+const OUTPUTS = ['schema', 'tool', 'json', 'text'] as const
 export type AnthropicOutput = (typeof OUTPUTS)[number]
 
 export type AnthropicSettings = {
   model: string
   apiKey: Secret
   baseUrl: URL
+  apiVersion: (typeof API_VERSIONS)[number]
   headers: { [name: string]: string | Secret }
   defaults: ModelDefaults & { maxOutputTokens: number }
   output: AnthropicOutput
@@ -92,14 +97,15 @@ const tokens = z.int().min(1).max(10_000_000)
 const perMinute = z.int().min(1).max(1_000_000_000).exactOptional()
 
 const Options = z.strictObject({
-  model: z.string().regex(/^[\w.:@/-]{1,100}$/, 'is no name of a model such as "claude-sonnet-4-5"'),
+  model: z.string().regex(/^[\w.:@/-]{1,100}$/, 'is no name of a model such as "claude-opus-5-5"'),
   apiKey: secret,
+  apiVersion: z.enum(API_VERSIONS).default('2026-10-21'),
   baseUrl: z.string().default('https://api.anthropic.com'),
   headers: z.record(headerName, z.union([z.string(), secret])).default({}),
   instructions: z.string().min(1).optional(),
   maxOutputTokens: tokens.default(4096),
   temperature: z.number().min(0).max(1).optional(),
-  output: z.enum(OUTPUTS).default('tool'),
+  output: z.enum(OUTPUTS).default('schema'),
   extra: z
     .record(z.string(), z.unknown())
     .superRefine((extra, context) => {
@@ -143,6 +149,11 @@ export function readAnthropicOptions(given: AnthropicOptions): AnthropicSettings
       'The anthropic provider\'s options are not valid: output: a model that thinks can\'t be made to call a tool, write "schema" or "json".',
     )
   }
+  if (options.temperature !== undefined && options.apiVersion !== '2023-06-01') {
+    throw new TypeError(
+      'The anthropic provider\'s options are not valid: temperature: the API has none since version 2026-10-21; leave it out, or write apiVersion: "2023-06-01" for an older model.',
+    )
+  }
   const { model, maxOutputTokens, contextTokensMax, instructions, temperature } = options
   const price = options.price ?? null
   const dearest = spendBound(price, { inputTokens: contextTokensMax, outputTokens: maxOutputTokens })
@@ -150,6 +161,7 @@ export function readAnthropicOptions(given: AnthropicOptions): AnthropicSettings
     model,
     apiKey: options.apiKey,
     baseUrl: readBaseUrl(options.baseUrl),
+    apiVersion: options.apiVersion,
     headers: options.headers,
     defaults: {
       maxOutputTokens,

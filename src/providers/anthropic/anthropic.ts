@@ -18,16 +18,15 @@ import {
   type Reading,
 } from '../http-session.js'
 import { createSseReader } from '../sse.js'
+import { isWrapped } from './answer-form.js'
 import { readAnthropicOptions, type AnthropicOptions, type AnthropicSettings } from './anthropic-options.js'
 import { readMessage } from './message-answer.js'
 import { newMessage, takeEvent } from './message-stream.js'
-import { buildMessages, isWrapped, maxTokensOf } from './messages-body.js'
+import { buildMessages, maxTokensOf } from './messages-body.js'
 import { createOutputMeter } from './output-meter.js'
 
 export type { AnthropicOptions } from './anthropic-options.js'
 
-/** https://platform.claude.com/docs/en/api/versioning: new events and fields may come, old ones stay. */
-const API_VERSION = '2023-06-01'
 const RULES = { statuses: NO_STATUS_RULES, requestIdHeaders: ['request-id', 'x-request-id'], cutIsUnknown: false }
 
 /** Throws TypeError when an option is not valid. Secrets are resolved in `create`, once per worker process. */
@@ -46,7 +45,7 @@ function createAnthropicProvider(name: string, settings: AnthropicSettings, deps
     {
       provider: name,
       baseUrl: settings.baseUrl,
-      headers: { 'anthropic-version': API_VERSION, ...settings.headers, 'x-api-key': settings.apiKey },
+      headers: { 'anthropic-version': settings.apiVersion, ...settings.headers, 'x-api-key': settings.apiKey },
       connectionsMax: settings.slots,
       connectTimeoutMs: settings.connectTimeoutMs,
       responseBytesMax: settings.responseBytesMax,
@@ -112,7 +111,10 @@ function cutOf(failure: Failure): { code: string; message: string; retryable: bo
   return failure.kind === 'partial' ? failure : null
 }
 
-const ErrorBody = z.object({ error: z.object({ type: z.string().regex(/^[a-z_]{1,60}$/) }) })
+const word = z.string().regex(/^[a-z_]{1,60}$/)
+const ErrorBody = z.object({
+  error: z.object({ type: word, details: z.object({ error_code: word }).nullish().catch(null) }),
+})
 
 /** No stream. The type that the API gives its error helps a person; its message may quote the request. */
 function readRefusal(reading: Reading): CallAnswer {
@@ -125,7 +127,11 @@ function readRefusal(reading: Reading): CallAnswer {
   const { failure, body } = reading
   const error = body === null ? undefined : ErrorBody.safeParse(parseJsonBody(body)).data
   if (error === undefined) return failure
-  return { ...failure, evidence: { ...failure.evidence, errorType: error.error.type } }
+  const { type, details } = error.error
+  return {
+    ...failure,
+    evidence: { ...failure.evidence, errorType: type, ...(details && { errorCode: details.error_code }) },
+  }
 }
 
 /** https://platform.claude.com/docs/en/api/models/retrieve: starts nothing and costs nothing. */

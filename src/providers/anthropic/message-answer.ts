@@ -29,7 +29,7 @@ export type MessageEnd = {
   limits: LearnedLimits | null
   /** Of the request. Null when it is not known. */
   maxTokens: number | null
-  /** The output is wrapped in an object (see messages-body.ts). */
+  /** The output is wrapped in an object (see answer-form.ts). */
   wrapped: boolean
 }
 

@@ -4,13 +4,13 @@
  */
 import type { AnthropicOutput } from './anthropic-options.js'
 import type { StreamedMessage } from './message-stream.js'
-import { ANSWER_TOOL, WRAPPED } from './messages-body.js'
+import { ANSWER_TOOL, WRAPPED } from './answer-form.js'
 
 export type OutputReading = { ok: true; value: unknown } | { ok: false; code: string; message: string }
 
 const wrong = (code: string, message: string): OutputReading => ({ ok: false, code, message })
 
-/** `wrapped`: a tool's input holds the output in a field of its own. */
+/** `wrapped`: where the model was told a schema, its answer holds the output in a field of its own. */
 export function outputOf(message: StreamedMessage, output: AnthropicOutput, wrapped: boolean): OutputReading {
   const blocks = [...message.blocks.entries()].sort(([a], [b]) => a - b).map(([, block]) => block)
   if (blocks.some((block) => !block.closed)) return wrong('malformed-stream', 'The message ended within a block.')
@@ -22,16 +22,20 @@ export function outputOf(message: StreamedMessage, output: AnthropicOutput, wrap
     const json = call.json.join('')
     const input = json === '' ? call.input : parse(json)
     if (input === undefined) return wrong('not-json', "The tool's input is no JSON.")
-    if (!wrapped) return { ok: true, value: input }
-    if (typeof input !== 'object' || input === null || !Object.hasOwn(input, WRAPPED))
-      return wrong('no-answer', "The tool's input holds no answer.")
-    return { ok: true, value: (input as { [WRAPPED]: unknown })[WRAPPED] }
+    return wrapped ? unwrap(input) : { ok: true, value: input }
   }
   const text = blocks.flatMap((block) => (block.kind === 'text' ? block.text : [])).join('')
   if (text.trim() === '') return wrong('no-answer', 'The answer holds no text.')
   if (output === 'text') return { ok: true, value: text }
   const value = parse(withoutFence(text))
-  return value === undefined ? wrong('not-json', 'The text of the answer is no JSON.') : { ok: true, value }
+  if (value === undefined) return wrong('not-json', 'The text of the answer is no JSON.')
+  return wrapped && output === 'schema' ? unwrap(value) : { ok: true, value }
+}
+
+function unwrap(value: unknown): OutputReading {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, WRAPPED))
+    return wrong('no-answer', 'The object that should hold the answer does not.')
+  return { ok: true, value: (value as { [WRAPPED]: unknown })[WRAPPED] }
 }
 
 function parse(json: string): unknown {

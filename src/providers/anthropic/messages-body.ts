@@ -10,11 +10,8 @@
 import type { BuiltRequest, RequestParts } from '../contract.js'
 import { readConversation, type ModelConversation, type ModelPart } from '../model-request.js'
 import { spendBound } from '../price-table.js'
+import { formOf } from './answer-form.js'
 import type { AnthropicSettings } from './anthropic-options.js'
-
-export const ANSWER_TOOL = 'answer'
-/** Where an output schema is no object, the tool's input holds the output under this name. */
-export const WRAPPED = 'answer'
 
 /** https://platform.claude.com/docs/en/build-with-claude/vision: larger images are scaled down before they are read. */
 const IMAGE_TOKENS_MAX = 6000
@@ -24,15 +21,19 @@ const MESSAGE_FRAME_TOKENS = 20
 
 const IMAGE_TYPES: ReadonlySet<string> = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp'])
 
-type JsonSchema = { [keyword: string]: unknown }
-type BodySettings = Pick<AnthropicSettings, 'model' | 'defaults' | 'output' | 'extra' | 'price' | 'contextTokensMax'>
+type BodySettings = Pick<
+  AnthropicSettings,
+  'apiVersion' | 'model' | 'defaults' | 'output' | 'extra' | 'price' | 'contextTokensMax'
+>
 
 /** Throws TypeError for an input or a request that the API can't take: nothing is sent. */
 export async function buildMessages(parts: RequestParts, settings: BodySettings): Promise<BuiltRequest> {
   const conversation = await readConversation(parts, settings.defaults)
   const { instructions, temperature } = conversation
-  if (temperature !== null && temperature > 1) {
-    throw new TypeError(`The temperature of step "${parts.step}" is ${temperature}: this provider takes 0 to 1.`)
+  if (temperature !== null && (temperature > 1 || settings.apiVersion !== '2023-06-01')) {
+    throw new TypeError(
+      `The request of step "${parts.step}" has temperature ${temperature}: this provider takes 0 to 1 with apiVersion "2023-06-01" and an older model, and none otherwise.`,
+    )
   }
   const maxTokens = conversation.maxOutputTokens ?? settings.defaults.maxOutputTokens
   const body = JSON.stringify({
@@ -43,7 +44,7 @@ export async function buildMessages(parts: RequestParts, settings: BodySettings)
     ...(temperature !== null && { temperature }),
     messages: conversation.messages.map(({ role, parts: pieces }) => ({ role, content: pieces.map(blockOf) })),
     ...settings.extra,
-    ...formOf(settings, parts.outputSchema),
+    ...formOf(settings, parts),
   })
   const inputTokens = inputTokensMax(body, conversation, settings.contextTokensMax)
   const spendMax = spendBound(settings.price, { inputTokens, outputTokens: maxTokens })
@@ -64,47 +65,6 @@ function blockOf(part: ModelPart): { [field: string]: unknown } {
       return { type: 'image', source: { type: 'base64', media_type: part.mediaType, data: part.base64 } }
     case 'pdf':
       return { type: 'document', source: { type: 'base64', media_type: 'application/pdf', data: part.base64 } }
-  }
-}
-
-/** https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools and …/build-with-claude/structured-outputs */
-function formOf(
-  { output, extra }: Pick<BodySettings, 'output' | 'extra'>,
-  outputSchema: JsonSchema,
-): { [field: string]: unknown } {
-  if (output === 'tool') {
-    return {
-      tools: [
-        {
-          name: ANSWER_TOOL,
-          description: 'Takes the answer. Call it once, with the whole answer.',
-          input_schema: isWrapped(outputSchema) ? wrap(outputSchema) : outputSchema,
-        },
-      ],
-      tool_choice: { type: 'tool', name: ANSWER_TOOL, disable_parallel_tool_use: true },
-    }
-  }
-  if (output === 'schema') {
-    const given = extra['output_config']
-    const format = { type: 'json_schema', schema: outputSchema }
-    return { output_config: { ...(typeof given === 'object' && given), format } }
-  }
-  return {}
-}
-
-/** A tool's input must be an object, and its schema may not choose between forms at the top. */
-export const isWrapped = (schema: JsonSchema): boolean =>
-  schema['type'] !== 'object' || 'oneOf' in schema || 'anyOf' in schema || 'allOf' in schema
-
-/** `$defs` stay at the top, because references to them begin there. */
-function wrap(outputSchema: JsonSchema): JsonSchema {
-  const { $schema, $defs, ...schema } = outputSchema
-  return {
-    ...($schema !== undefined && { $schema }),
-    type: 'object',
-    properties: { [WRAPPED]: schema },
-    required: [WRAPPED],
-    ...($defs !== undefined && { $defs }),
   }
 }
 

@@ -5,6 +5,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
 
+export type KnownModels = { models: readonly string[]; alwaysThink: readonly string[] }
 export type ApiError = { status: number; type: string; message: string }
 
 const text = z.strictObject({
@@ -43,6 +44,33 @@ const tool = z.strictObject({
     }),
 })
 
+/** https://platform.claude.com/docs/en/build-with-claude/structured-outputs: what a schema may hold. */
+const KEYWORDS = new Set(
+  'type enum const title description properties required additionalProperties items anyOf allOf format minItems $defs $ref'.split(
+    ' ',
+  ),
+)
+const isStructured = (schema: unknown): boolean => {
+  if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return false
+  const {
+    properties = {},
+    $defs = {},
+    items,
+    anyOf = [],
+    allOf = [],
+    ...rest
+  } = schema as { [keyword: string]: unknown }
+  const inner = [...Object.values(properties as object), ...Object.values($defs as object), anyOf, allOf].flat()
+  return (
+    Object.keys(schema).every((keyword) => KEYWORDS.has(keyword)) &&
+    (rest['type'] !== 'object' || rest['additionalProperties'] === false) &&
+    [...inner, ...(items === undefined ? [] : [items])].every(isStructured)
+  )
+}
+const structured = z
+  .looseObject({ type: z.literal('object') })
+  .refine(isStructured, { error: 'the schema holds what structured outputs do not support' })
+
 const Body = z.strictObject({
   model: z.string().min(1),
   max_tokens: z.int().min(1),
@@ -54,7 +82,7 @@ const Body = z.strictObject({
   output_config: z
     .strictObject({
       effort: z.string().optional(),
-      format: z.strictObject({ type: z.literal('json_schema'), schema: z.looseObject({}) }).optional(),
+      format: z.strictObject({ type: z.literal('json_schema'), schema: structured }).optional(),
     })
     .optional(),
   messages: z
@@ -84,13 +112,16 @@ const invalid = (message: string): ApiError => ({ status: 400, type: 'invalid_re
 export function checkRequest(
   headers: IncomingHttpHeaders,
   raw: Buffer,
-  { apiKey, models }: { apiKey: string; models: readonly string[] },
+  { apiKey, known }: { apiKey: string; known: KnownModels },
 ): { body: MessagesBody } | { error: ApiError } {
-  if (headers['x-api-key'] !== apiKey)
+  // The SDKs send the key as a bearer token since API version 2026-10-21; both are taken.
+  if (headers['x-api-key'] !== apiKey && headers.authorization !== `Bearer ${apiKey}`)
     return { error: { status: 401, type: 'authentication_error', message: 'invalid x-api-key' } }
   if (raw.length > REQUEST_BYTES_MAX)
     return { error: { status: 413, type: 'request_too_large', message: 'Request exceeds the maximum size' } }
-  if (headers['anthropic-version'] === undefined) return { error: invalid('anthropic-version: header is required') }
+  const version = headers['anthropic-version']
+  if (version !== '2023-06-01' && version !== '2026-10-21')
+    return { error: invalid('anthropic-version: is missing or not known') }
   if (!headers['content-type']?.startsWith('application/json')) return { error: invalid('content-type: not JSON') }
   let json: unknown
   try {
@@ -103,13 +134,23 @@ export function checkRequest(
     const [issue] = parsed.error.issues
     return { error: invalid(`${issue!.path.join('.')}: ${issue!.message}`) }
   }
-  const body = parsed.data
-  if (!models.includes(body.model))
-    return { error: { status: 404, type: 'not_found_error', message: `model: ${body.model}` } }
-  const { tool_choice: choice, tools, thinking } = body
+  const wrong = checkMeaning(parsed.data, version, known)
+  return wrong === null ? { body: parsed.data } : { error: wrong }
+}
+
+function checkMeaning(body: MessagesBody, version: string, { models, alwaysThink }: KnownModels): ApiError | null {
+  const { model, tool_choice: choice, tools, thinking } = body
+  const thinks = alwaysThink.includes(model)
+  if (!models.includes(model) && !thinks) return { status: 404, type: 'not_found_error', message: `model: ${model}` }
+  // https://platform.claude.com/docs/en/api/migration-2026-10-21
+  if (body.temperature !== undefined && version !== '2023-06-01')
+    return invalid('temperature: Extra inputs are not permitted')
   if (choice?.type === 'tool' && !tools?.some(({ name }) => name === choice.name))
-    return { error: invalid('tool_choice: the tool is not in tools') }
-  if (thinking !== undefined && thinking.type !== 'disabled' && (choice?.type === 'tool' || choice?.type === 'any'))
-    return { error: invalid('Thinking may not be enabled when tool_choice forces tool use.') }
-  return { body }
+    return invalid('tool_choice: the tool is not in tools')
+  const forced = choice?.type === 'tool' || choice?.type === 'any'
+  // https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5
+  if (thinks && thinking !== undefined && thinking.type !== 'adaptive') return invalid('thinking.type is not supported')
+  if (forced && (thinks || (thinking !== undefined && thinking.type !== 'disabled')))
+    return invalid('Thinking may not be enabled when tool_choice forces tool use.')
+  return null
 }

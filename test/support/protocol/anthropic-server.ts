@@ -9,7 +9,13 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { checkRequest, REQUEST_BYTES_MAX, type ApiError, type MessagesBody } from './anthropic-checks.js'
+import {
+  checkRequest,
+  REQUEST_BYTES_MAX,
+  type ApiError,
+  type KnownModels,
+  type MessagesBody,
+} from './anthropic-checks.js'
 import { sseBytes, streamOf, wholeOf, type ServedMessage } from './anthropic-stream.js'
 
 export type { ServedMessage } from './anthropic-stream.js'
@@ -54,7 +60,9 @@ export interface AnthropicServer {
 export async function startAnthropicServer({
   apiKey = 'test-key',
   models = ['claude-test'],
-}: { apiKey?: string; models?: readonly string[] } = {}): Promise<AnthropicServer> {
+  alwaysThink = ['claude-test-thinks'],
+}: { apiKey?: string } & Partial<KnownModels> = {}): Promise<AnthropicServer> {
+  const known = { models, alwaysThink }
   const calls: SeenCall[] = []
   let executions = 0
   let plan: (call: SeenCall) => ServerPlan = () => ({ kind: 'message', message: { text: 'Hello.' } })
@@ -64,11 +72,11 @@ export async function startAnthropicServer({
     const requestId = `req_${String(++requests).padStart(6, '0')}`
     res.setHeader('request-id', requestId)
     const raw = await readAll(req)
-    if (req.method === 'GET') return serveModel(req, res, models, requestId)
+    if (req.method === 'GET') return serveModel(req, res, [...models, ...alwaysThink], requestId)
     if (req.method !== 'POST' || req.url !== '/v1/messages')
       return sendError(res, { status: 404, type: 'not_found_error', message: 'Not found' }, requestId)
 
-    const checked = checkRequest(req.headers, raw, { apiKey, models })
+    const checked = checkRequest(req.headers, raw, { apiKey, known })
     const call: SeenCall = { headers: req.headers, raw, body: 'body' in checked ? checked.body : null }
     calls.push(call)
     if ('error' in checked) return sendError(res, checked.error, requestId)
