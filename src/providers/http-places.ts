@@ -29,6 +29,9 @@ export function readPointer(pointer: string, json: unknown): unknown {
   return at
 }
 
+/** For a config's functions: what stands at a JSON pointer, or undefined. `at(json, '/usage/pages')`. */
+export const at = (json: unknown, pointer: `/${string}`): unknown => readPointer(pointer, json)
+
 const WORD = /^[A-Za-z][A-Za-z0-9_.-]{0,59}$/
 
 /** A failure's code as an error holds it: one word in lower case. Null for a sentence, which may quote content. */
