@@ -82,10 +82,11 @@ export const createMemoryProviderStates = ({ clock, spends }: MemoryProviderOpti
       }),
     pause: async (provider, ask) => changed(provider, (state, now) => pause(state, ask, now)),
     trip: async (provider, ask) => changed(provider, (state, now) => trip(state, ask, now)),
-    recover: async (provider) =>
+    recover: async (provider, beganAt) =>
       changed(provider, (state, now) => {
-        const { open, until, openings } = state.breaker
-        if (open && until && until <= now) state.breaker = { ...CLOSED, since: now, openings }
+        const { open, since, until, openings } = state.breaker
+        const isLater = (until && until <= now) || (since && since < beganAt)
+        if (open && isLater) state.breaker = { ...CLOSED, since: now, openings }
       }),
     setReady: async (provider, ready) => void changed(provider, (state, at) => void (state.ready = { ...ready, at })),
     async addHealth(added) {

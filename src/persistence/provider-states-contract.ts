@@ -148,8 +148,8 @@ export interface ProviderStates {
   learn(provider: string, limits: Partial<Omit<SeenLimits, 'at'>>): Promise<ProviderState>
   pause(provider: string, ask: PauseAsk): Promise<ProviderState>
   trip(provider: string, ask: TripAsk): Promise<ProviderState>
-  /** Closes a breaker whose pause is over. */
-  recover(provider: string): Promise<ProviderState>
+  /** A call that began then was answered: closes a breaker whose pause is over, or that had opened before. */
+  recover(provider: string, beganAt: Date): Promise<ProviderState>
   setReady(provider: string, ready: { ready: boolean; detail: string }): Promise<void>
 
   addHealth(minutes: readonly HealthMinute[]): Promise<void>

@@ -79,7 +79,8 @@ export const createMongoProviderStates = (db: Db, options: { operationTimeoutMs?
     learn: async (provider, limits) => stateOf(await change('Noting limits', provider, learnPipeline(limits))),
     pause: async (provider, ask) => stateOf(await change('Pausing a provider', provider, pausePipeline(ask))),
     trip: async (provider, ask) => stateOf(await change('Opening a breaker', provider, tripPipeline(ask))),
-    recover: async (provider) => stateOf(await change('Closing a breaker', provider, recoverPipeline())),
+    recover: async (provider, beganAt) =>
+      stateOf(await change('Closing a breaker', provider, recoverPipeline(beganAt))),
     async setReady(provider, { ready, detail }) {
       const told = { ready, detail: { $literal: detail }, at: '$$NOW' }
       await change('Noting readiness', provider, [{ $set: { ready: told } }])

@@ -148,9 +148,10 @@ export const tripPipeline = (ask: TripAsk): Document[] => {
   ]
 }
 
-/** G2 */
-export const recoverPipeline = (): Document[] => {
-  const over = { $and: [{ $eq: ['$breaker.open', true] }, { $lte: ['$breaker.until', '$$NOW'] }] }
+/** G2: a call that began before it opened says nothing, unless it is time to try again anyway. */
+export const recoverPipeline = (beganAt: Date): Document[] => {
+  const isLater = { $or: [{ $lte: ['$breaker.until', '$$NOW'] }, { $lt: ['$breaker.since', beganAt] }] }
+  const over = { $and: [{ $eq: ['$breaker.open', true] }, isLater] }
   const closed = {
     open: false,
     since: '$$NOW',

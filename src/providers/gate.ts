@@ -31,9 +31,20 @@ export type CallReport = {
   kind: 'not-executed' | 'executed' | 'partial' | 'unknown' | null
   durationMs: number
   usage: Usage | null
+  /** What headers tell; `pauseMs` is also what a refusal told (Retry-After). */
   limits: LearnedLimits | null
-  /** What a refusal told (Retry-After); the same as `limits.pauseMs`, where an adapter gives it there. */
-  retryAfterMs?: number | null
+}
+
+/** A ceiling on what providers may cost us. Of a record: in all; of the others: for each UTC day. */
+export type Budget = {
+  per: 'record' | 'source' | 'provider' | 'deployment'
+  /** One source or provider; null: each of them has this ceiling. */
+  name: string | null
+  /** A decimal string. */
+  limit: string
+  currency: string
+  /** What happens to a record that would pass it. */
+  atLimit: 'wait' | 'investigate'
 }
 
 /** Names an attempt for its reservation. */

@@ -58,6 +58,7 @@ const ask = (changes: Partial<LeaseAsk> = {}): LeaseAsk => ({
   ...changes,
 })
 const HOUR = 3_600_000
+const LONG_AGO = new Date(0)
 const metered = (want: number, changes: Partial<LeaseAsk> = {}) =>
   ask({ want, requestIntervalMs: HOUR, requestBurst: 3, ...changes })
 const trip = (changes: Partial<TripAsk> = {}): TripAsk => ({
@@ -151,14 +152,20 @@ describe.each(worlds)('what is known of providers: %s', (_name, make) => {
     const { breaker } = await states.trip('gpt', trip())
     expect(breaker).toMatchObject({ open: true, openings: 1, code: 'connection-refused' })
     expect((await states.lease('gpt', ask({ want: 5 }))).granted).toBe(0)
-    expect((await states.recover('gpt')).breaker.open, 'not before its time').toBe(true)
+    expect((await states.recover('gpt', LONG_AGO)).breaker.open, 'not before its time').toBe(true)
     await world.pass(60_001)
     expect((await states.lease('gpt', ask({ want: 5 }))).granted).toBe(2)
     expect((await states.lease('gpt', ask({ want: 5 }))).granted).toBe(0)
     await world.pass(60_001)
     expect((await states.lease('gpt', ask({ want: 5 }))).granted, 'tries that nobody heard of').toBe(2)
-    expect((await states.recover('gpt')).breaker).toMatchObject({ open: false, openings: 1, code: null })
+    expect((await states.recover('gpt', LONG_AGO)).breaker).toMatchObject({ open: false, openings: 1, code: null })
     expect((await states.lease('gpt', ask({ want: 5 }))).granted).toBe(5)
+  })
+
+  it('the answer to a call that began after it opened closes it at once, one that began before does not', async () => {
+    const { breaker } = await states.trip('gpt', trip())
+    expect((await states.recover('gpt', new Date(breaker.since!.getTime() - 1))).breaker.open).toBe(true)
+    expect((await states.recover('gpt', new Date(breaker.since!.getTime() + 1))).breaker.open).toBe(false)
   })
 
   it('each opening in a row pauses longer, up to a limit', async () => {
@@ -183,7 +190,7 @@ describe.each(worlds)('what is known of providers: %s', (_name, make) => {
     expect((await states.trip('gpt', trip({ code: 'dns-failed' }))).breaker).toEqual(opened.breaker)
     await world.pass(60_001)
     const [halfOpen] = await states.read()
-    await states.recover('gpt')
+    await states.recover('gpt', LONG_AGO)
     expect((await states.trip('gpt', trip({ seenUntil: halfOpen!.breaker.until }))).breaker.open).toBe(false)
     expect((await states.trip('gpt', trip({ forgetMs: 0 }))).breaker.openings, 'forgotten').toBe(1)
   })

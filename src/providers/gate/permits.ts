@@ -1,0 +1,154 @@
+/**
+ * The permits of one provider that this process holds: taken from the shared bucket in small batches ahead of time, so
+ * that a call costs no question of its own.
+ *
+ * - Q1 A permit that is older than STALE_MS is never handed out; its time on the bucket is given back with the next ask.
+ * - Q2 How many are asked for follows the demand: twice as many when they ran out, half as many when they went stale. A
+ *   process that makes no calls holds none and asks nothing.
+ * - Q3 One ask at a time, none sooner than ASK_EVERY_MS after the one before, and none before the bucket can have more.
+ */
+import type { Grant, Meter, ProviderState } from '../../persistence/contract.js'
+import type { Clock } from '../../worker/contract.js'
+import { dueMs, returnedMs, STALE_MS } from './rates.js'
+
+export const ASK_EVERY_MS = 100
+const ASK_AGAIN_MS = 500
+/** After the last call, permits are held ready for so long. */
+const DEMAND_MS = 2_000
+
+export type PermitPool = {
+  free(): number
+  /** True: one was taken. */
+  take(): { giveBack(): void } | null
+  /** Something that this process can't see from here has changed: the bucket's rate, or the breaker's state. */
+  reset(): void
+  /** Asks for more when there is demand. */
+  wake(): void
+  held(): number
+}
+
+export type PermitDeps = {
+  clock: Pick<Clock, 'now' | 'monotonicMs'>
+  /** Never more than so many at once. */
+  most(): number
+  meter(): Meter
+  /** When the bucket may have a permit, by what was last seen, besides its due time; 0 when nothing else holds it. */
+  notBeforeMs(): number
+  state(): ProviderState | null
+  /** Null: it could not be asked. */
+  ask(want: number, returnMs: number): Promise<Grant | null>
+  /** To be called at or after this time of the server. */
+  wakeAt(atMs: number): void
+  changed(): void
+}
+
+type Batch = { count: number; atMs: number }
+
+export const createPermitPool = (deps: PermitDeps): PermitPool => {
+  let batches: Batch[] = []
+  let returnMs = 0
+  let target = 1
+  let asking = false
+  let askedAtMs = -Infinity
+  let failedUntilMs = 0
+  let demandAtMs = -Infinity
+  let generation = 0
+
+  const nowMs = () => deps.clock.now().getTime()
+  const held = () => batches.reduce((sum, { count }) => sum + count, 0)
+  const giveUp = ({ count, atMs }: Batch) => (returnMs += returnedMs(deps.meter(), count, atMs, nowMs()))
+
+  /** Q1 */
+  const dropStale = () => {
+    const old = batches.filter(({ atMs }) => nowMs() - atMs >= STALE_MS)
+    if (old.length === 0) return
+    batches = batches.filter((batch) => !old.includes(batch))
+    old.forEach(giveUp)
+    target = Math.max(1, Math.floor(target / 2))
+  }
+  const readyAtMs = () => {
+    const state = deps.state()
+    return Math.max(state ? dueMs(deps.meter(), state) : 0, deps.notBeforeMs(), failedUntilMs)
+  }
+
+  /** Q2, Q3 */
+  const refill = () => {
+    const wanted = deps.clock.monotonicMs() - demandAtMs < DEMAND_MS
+    if (!wanted || asking || held() * 2 >= Math.min(target, deps.most()) + 1) return
+    const waitMs = Math.max(askedAtMs + ASK_EVERY_MS - deps.clock.monotonicMs(), readyAtMs() - nowMs())
+    if (waitMs > 0) deps.wakeAt(nowMs() + waitMs)
+    else void ask()
+  }
+
+  const ask = async () => {
+    asking = true
+    askedAtMs = deps.clock.monotonicMs()
+    const from = generation
+    if (held() === 0) target = Math.max(1, Math.min(deps.most(), target * 2))
+    const want = Math.max(1, Math.min(target, deps.most()) - held())
+    const giving = returnMs
+    returnMs = 0
+    const grant = await deps.ask(want, giving)
+    asking = false
+    if (!grant) failedUntilMs = nowMs() + ASK_AGAIN_MS
+    else if (grant.granted > 0 && from === generation) {
+      batches.push({ count: grant.granted, atMs: grant.at.getTime() })
+      // So that what nobody takes is given back (Q1).
+      deps.wakeAt(grant.at.getTime() + STALE_MS)
+    }
+    refill()
+    deps.changed()
+  }
+
+  return {
+    free() {
+      dropStale()
+      if (held() > 0) return held()
+      if (asking) return 0
+      const atMs = readyAtMs()
+      // Taking it finds none, and asks: so a process without work asks nothing (Q2).
+      if (atMs <= nowMs()) return 1
+      deps.wakeAt(atMs)
+      return 0
+    },
+    take() {
+      dropStale()
+      demandAtMs = deps.clock.monotonicMs()
+      const batch = batches[0]
+      if (!batch) {
+        refill()
+        return null
+      }
+      batch.count -= 1
+      if (batch.count === 0) batches.shift()
+      refill()
+      const from = generation
+      let mine = true
+      return {
+        giveBack() {
+          if (!mine || from !== generation) return
+          mine = false
+          batches.push({ count: 1, atMs: batch.atMs })
+          batches.sort((a, b) => a.atMs - b.atMs)
+          deps.changed()
+        },
+      }
+    },
+    reset() {
+      generation += 1
+      batches = []
+      returnMs = 0
+    },
+    wake() {
+      dropStale()
+      refill()
+      // Nobody asks any more: what is to be given back is given back now.
+      if (returnMs > 0 && !asking && deps.clock.monotonicMs() - demandAtMs >= DEMAND_MS) {
+        const giving = returnMs
+        returnMs = 0
+        void deps.ask(0, giving)
+      }
+    },
+    held,
+  }
+}
