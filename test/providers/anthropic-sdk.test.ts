@@ -68,12 +68,16 @@ describe('the official SDK', () => {
     [529, 'overloaded_error'],
   ])('reads the error of status %i', async (status, type) => {
     const server = await serve()
-    server.reply({ kind: 'error', error: { status, type, message: 'no' }, headers: { 'retry-after': '3' } })
+    server.reply({
+      kind: 'error',
+      error: { status, type, message: 'no', errorCode: 'a_code' },
+      headers: { 'retry-after': '3' },
+    })
     const error = await sdk(server.url)
       .messages.create(ask)
       .catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(APIError)
-    expect(error).toMatchObject({ status, type, requestID: 'req_000001' })
+    expect(error).toMatchObject({ status, type, errorCode: 'a_code', requestID: 'req_000001' })
     expect((error as APIError).headers?.get('retry-after')).toBe('3')
     if (status === 429) expect(error).toBeInstanceOf(RateLimitError)
     expect(server.calls).toHaveLength(1)

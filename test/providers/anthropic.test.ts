@@ -11,6 +11,7 @@ import type { ServerPlan } from '../support/protocol/anthropic-server.js'
 import { waitFor } from '../support/processes.js'
 import { call, connect, deps, Fields, serve } from './anthropic-run.js'
 import { bytesInput } from './call-inputs.js'
+import { reply, startWireServer } from './http-wire-server.js'
 
 const ANSWER = { name: 'Zoë Müller', age: 41 }
 const TOOL: ServerPlan = { kind: 'message', message: { toolInput: ANSWER, usage: { input: 200, output: 40 } } }
@@ -182,6 +183,10 @@ const error = (status: number, type: string, headers = {}): ServerPlan => ({
   error: { status, type, message: 'A secret of the prompt' },
   headers,
 })
+const limited = (status: number, type: string, errorCode: string): ServerPlan => ({
+  kind: 'error',
+  error: { status, type, errorCode, message: 'A secret of the prompt' },
+})
 const stops = (stopReason: 'max_tokens' | 'refusal' | 'pause_turn' | 'model_context_window_exceeded'): ServerPlan => ({
   kind: 'message',
   message: { text: 'Once upon', stopReason, usage: { input: 200, output: 100 } },
@@ -214,6 +219,22 @@ const cases: Case[] = [
   { name: '404', plan: error(404, 'not_found_error'), ...refused, code: 'http-404', retryable: false },
   { name: '413', plan: error(413, 'request_too_large'), ...refused, code: 'http-413', retryable: false },
   { name: '429', plan: error(429, 'rate_limit_error'), ...refused, code: 'http-429', retryable: true },
+  {
+    name: '429 for the spend limit of the account',
+    plan: limited(429, 'rate_limit_error', 'contract_spend_limit_reached'),
+    ...refused,
+    code: 'spend-limit',
+    retryable: false,
+    evidence: { status: 429, errorCode: 'contract_spend_limit_reached' },
+  },
+  {
+    name: '429 for growing too fast',
+    plan: limited(429, 'rate_limit_error', 'ramp_limit_exceeded'),
+    ...refused,
+    code: 'http-429',
+    retryable: true,
+    evidence: { errorCode: 'ramp_limit_exceeded' },
+  },
   {
     name: '529',
     plan: error(529, 'overloaded_error'),
@@ -254,6 +275,7 @@ const cases: Case[] = [
     ...stopped,
     spend: { amount: '0.0021', basis: 'upper-bound' },
     code: 'refusal',
+    evidence: { refusalCategory: 'bio' },
   },
   { name: 'pause_turn', plan: stops('pause_turn'), ...stopped, code: 'pause-turn' },
   { name: 'a full window', plan: stops('model_context_window_exceeded'), ...stopped, code: 'context-window' },
@@ -339,23 +361,6 @@ const cases: Case[] = [
     failure: 'unknown',
     code: 'deadline-exceeded',
     spend: 'bound',
-    ran: 1,
-  },
-  {
-    name: 'stops in the middle of the stream',
-    plan: {
-      ...(TOOL as object),
-      kind: 'message',
-      message: { toolInput: ANSWER, usage: { input: 200 } },
-      stopAfterBytes: 1100,
-      stopBy: 'hang',
-    },
-    deadlineMs: 200,
-    ...certain,
-    failure: 'partial',
-    code: 'stream-cut',
-    retryable: true,
-    spend: started,
     ran: 1,
   },
   {
@@ -490,6 +495,21 @@ describe('a failure', () => {
     expect(server.calls).toHaveLength(1)
   })
 
+  test('a refusal that is no JSON is read by its status', async () => {
+    const server = await startWireServer((socket) => reply(socket, 529, '<html>', { 'request-id': 'req_x' }))
+    const { result } = await call(connect(`http://127.0.0.1:${server.port}`))
+    await server.close()
+    expect(result).toMatchObject({ error: { code: 'http-529' }, retryable: true, evidence: { requestId: 'req_x' } })
+    expect(result.evidence).not.toHaveProperty('errorType')
+  })
+
+  test('a status that this API does not have is no answer', async () => {
+    const server = await startWireServer((socket) => reply(socket, 201, '{}'))
+    const { result } = await call(connect(`http://127.0.0.1:${server.port}`))
+    await server.close()
+    expect(result).toMatchObject({ error: { code: 'not-a-stream', kind: 'partial' }, retryable: false })
+  })
+
   test('within a kept connection it is one POST still', async () => {
     const server = await serve()
     const provider = connect(server.url)
@@ -498,6 +518,21 @@ describe('a failure', () => {
     server.reply({ kind: 'cut' })
     expect((await call(provider)).result.kind).toBe('uncertain')
     expect(server.calls).toHaveLength(2)
+  })
+
+  test('a stream that stops in the middle is ended, and has run', async () => {
+    const server = await serve()
+    const message = { toolInput: ANSWER, usage: { input: 200 } }
+    server.reply({ kind: 'message', message, stopAfterBytes: 1100, stopBy: 'hang' })
+    // Ended when the output has begun to come: the deadline does the same.
+    const stop = new AbortController()
+    const request = { onProgress: () => stop.abort(), deadlineMs: 30_000 }
+    expect((await call(connect(server.url), request, { signal: stop.signal })).result).toMatchObject({
+      kind: 'failed',
+      error: { kind: 'partial', code: 'stream-cut', message: 'The answer was not complete in time.' },
+      retryable: true,
+      spend: started,
+    })
   })
 
   test('without a price the terms bound is booked, for a cut stream too', async () => {

@@ -128,10 +128,13 @@ function readRefusal(reading: Reading): CallAnswer {
   const error = body === null ? undefined : ErrorBody.safeParse(parseJsonBody(body)).data
   if (error === undefined) return failure
   const { type, details } = error.error
-  return {
-    ...failure,
-    evidence: { ...failure.evidence, errorType: type, ...(details && { errorCode: details.error_code }) },
+  const evidence = { ...failure.evidence, errorType: type, ...(details && { errorCode: details.error_code }) }
+  // It comes as 429, and no pause helps before the month or the contract ends: on to the next provider.
+  if (failure.kind === 'not-executed' && details?.error_code.endsWith('spend_limit_reached')) {
+    const message = 'The account has reached its spend limit at the provider.'
+    return { ...failure, code: 'spend-limit', message, retryable: false, evidence }
   }
+  return { ...failure, evidence }
 }
 
 /** https://platform.claude.com/docs/en/api/models/retrieve: starts nothing and costs nothing. */

@@ -122,6 +122,7 @@ function evidenceOf({ message, evidence }: MessageEnd): Evidence {
     ...named('model', message.started?.model),
     ...named('messageId', message.started?.id),
     ...named('finishReason', message.stopReason),
+    ...named('refusalCategory', message.refusalCategory),
     ...named('errorType', message.errorType),
   }
 }

@@ -31,6 +31,8 @@ export type StreamedMessage = {
   usage: MessageUsage
   blocks: Map<number, MessageBlock>
   stopReason: string | null
+  /** Of a refusal: its policy category, where the API names one. */
+  refusalCategory: string | null
   stopped: boolean
   /** Of an `error` event: its type, for example `overloaded_error`. */
   errorType: string | null
@@ -44,6 +46,7 @@ export const newMessage = (): StreamedMessage => ({
   usage: { input: null, cacheRead: 0, cacheWritten: 0, output: null },
   blocks: new Map(),
   stopReason: null,
+  refusalCategory: null,
   stopped: false,
   errorType: null,
   trouble: false,
@@ -68,7 +71,10 @@ const Events = {
   content_block_delta: z.object({ index, delta: z.looseObject({ type: z.string() }) }),
   content_block_stop: z.object({ index }),
   message_delta: z.object({
-    delta: z.object({ stop_reason: z.string().nullish() }),
+    delta: z.object({
+      stop_reason: z.string().nullish(),
+      stop_details: z.object({ category: z.string().nullish() }).nullish().catch(null),
+    }),
     usage: UsageShape.nullish(),
   }),
   error: z.object({ error: Kind }),
@@ -113,6 +119,7 @@ function takeJson(message: StreamedMessage, json: unknown): void {
   else if (type === 'message_delta') {
     const { delta, usage } = Events.message_delta.parse(json)
     message.stopReason = delta.stop_reason ?? message.stopReason
+    message.refusalCategory = delta.stop_details?.category ?? message.refusalCategory
     if (usage) takeUsage(message.usage, usage)
   } else if (type === 'content_block_start') startBlock(message, json)
   else if (type === 'content_block_delta') takeDelta(message, json)

@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
 
 export type KnownModels = { models: readonly string[]; alwaysThink: readonly string[] }
-export type ApiError = { status: number; type: string; message: string }
+export type ApiError = { status: number; type: string; message: string; errorCode?: string }
 
 const text = z.strictObject({
   type: z.literal('text'),

@@ -130,8 +130,10 @@ function sendJson(res: ServerResponse, status: number, json: unknown): void {
   res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
 }
 
-function sendError(res: ServerResponse, { status, type, message }: ApiError, requestId: string): void {
-  sendJson(res, status, { type: 'error', error: { type, message }, request_id: requestId })
+function sendError(res: ServerResponse, error: ApiError, requestId: string): void {
+  const { status, type, message, errorCode } = error
+  const details = errorCode === undefined ? {} : { details: { error_code: errorCode } }
+  sendJson(res, status, { type: 'error', error: { type, message, ...details }, request_id: requestId })
 }
 
 function serveModel(req: IncomingMessage, res: ServerResponse, models: readonly string[], requestId: string): void {

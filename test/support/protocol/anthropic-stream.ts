@@ -62,7 +62,15 @@ export function streamOf(served: ServedMessage, body: MessagesBody, requestId: s
     events.push(
       {
         type: 'message_delta',
-        delta: { stop_reason: stopReasonOf(served), stop_sequence: null, stop_details: null, container: null },
+        delta: {
+          stop_reason: stopReasonOf(served),
+          stop_sequence: null,
+          stop_details:
+            served.stopReason === 'refusal'
+              ? { type: 'refusal', category: 'bio', explanation: 'A secret of the prompt' }
+              : null,
+          container: null,
+        },
         usage: {
           input_tokens: null,
           cache_creation_input_tokens: null,
