@@ -2,10 +2,11 @@
  * Brings the real model servers that tests talk to into the cache, one after the other, so that no test has to wait:
  *   node --import jiti/register scripts/model-servers/run.ts
  */
+import { installCog } from './cog.js'
 import { installLlama } from './llama.js'
 import { installMlserver } from './mlserver.js'
 
-const SERVERS = [installMlserver, installLlama]
+const SERVERS = [installMlserver, installLlama, installCog]
 
 let failed = false
 for (const install of SERVERS) {

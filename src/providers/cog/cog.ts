@@ -12,6 +12,8 @@
  *
  * Cog ends a run when the connection that asked for it is closed, so a call that we gave up on is most often ended; but
  * a model that does not look up from its work runs on, and so does the run of a server that was killed.
+ * A Cog whose model's process has died stays up, refuses everything as at capacity and calls itself unhealthy: whoever
+ * runs it must restart it by its health check.
  *
  * Seen with cog 0.23.1 and https://github.com/replicate/cog/blob/main/docs/http.md
  */
