@@ -1,0 +1,603 @@
+/**
+ * Every mode of `openai` against a server that speaks the published protocol: what a call's end means, and how a call in
+ * doubt is found again.
+ */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Provider } from '../../src/providers/contract.js'
+import type { OpenAiOptions } from '../../src/providers/openai/openai.js'
+import { performCall } from '../../src/providers/call.js'
+import { startOpenAiServer, type OpenAiServer, type Plan } from '../support/protocol/openai-server.js'
+import { aRequest, bytesInput, jsonInput, options } from './call-inputs.js'
+import { askOnce, callOnce, providerFor, USUAL_OUTPUT, USUAL_SPEND, USUAL_USAGE } from './openai-fixture.js'
+
+let server: OpenAiServer
+const providers: Provider[] = []
+beforeEach(async () => {
+  server = await startOpenAiServer()
+})
+afterEach(async () => {
+  for (const provider of providers.splice(0)) await provider.close()
+  await server.close()
+})
+
+function provider(more: Partial<OpenAiOptions> = {}): Provider {
+  const made = providerFor(server, more)
+  providers.push(made)
+  return made
+}
+
+const posts = () => server.requests.filter(({ method }) => method === 'POST')
+const schema = {
+  type: 'object',
+  properties: { name: { type: 'string' } },
+  required: ['name'],
+}
+
+describe('a background response is a job', () => {
+  const job = () => provider({ background: true })
+
+  test('it is taken, waits, runs and ends; the look-up tells each', async () => {
+    const gpt = job()
+    const { answer } = await callOnce(gpt, { outputSchema: schema })
+    expect(answer).toMatchObject({ kind: 'accepted', handle: server.lastId() })
+    const handle = server.lastId()
+    expect(await askOnce(gpt, { handle })).toMatchObject({ kind: 'accepted', handle })
+    server.finish(handle, 'started')
+    expect(await askOnce(gpt, { handle })).toMatchObject({ kind: 'accepted', handle })
+    server.finish(handle, { commentary: 'Let me see.' })
+    expect(await askOnce(gpt, { handle })).toMatchObject({
+      kind: 'succeeded',
+      output: USUAL_OUTPUT,
+      spend: USUAL_SPEND,
+      usage: USUAL_USAGE,
+      limits: { requestsPerMinute: 500, tokensRemaining: 29_800 },
+      evidence: {
+        status: 200,
+        requestId: 'req_test_1',
+        responseId: handle,
+        model: 'gpt-test-2026-08-01',
+        finishReason: 'completed',
+      },
+    })
+    expect(posts()).toHaveLength(1)
+    expect(JSON.parse(posts()[0]!.body)).toMatchObject({
+      background: true,
+      store: true,
+      metadata: { endstate_key: 'rec-1.read.gpt.1' },
+    })
+  })
+
+  test.each<{ end: Plan; kind: string; code: string; retryable: boolean }>([
+    { end: { failed: 'server_error' }, kind: 'executed', code: 'server-error', retryable: true },
+    { end: { failed: 'invalid_image' }, kind: 'executed', code: 'invalid-image', retryable: false },
+    { end: { failed: 'hunter2 said: x' }, kind: 'executed', code: 'failed', retryable: false },
+    { end: { cancelled: true }, kind: 'executed', code: 'cancelled', retryable: true },
+    {
+      end: { failed: 'context_length_exceeded' },
+      kind: 'not-executed',
+      code: 'context-length-exceeded',
+      retryable: false,
+    },
+    {
+      end: { incomplete: 'max_output_tokens', text: '{"name":' },
+      kind: 'partial',
+      code: 'max-output-tokens',
+      retryable: false,
+    },
+    { end: { incomplete: 'content_filter' }, kind: 'partial', code: 'content-filter', retryable: false },
+    { end: { refusal: 'I can not do that.' }, kind: 'partial', code: 'refused', retryable: false },
+    { end: { text: 'Sure! Here is it.' }, kind: 'partial', code: 'not-json', retryable: true },
+    { end: { text: '' }, kind: 'partial', code: 'no-text', retryable: true },
+  ])('$code is $kind', async ({ end, kind, code, retryable }) => {
+    const gpt = job()
+    await callOnce(gpt)
+    const handle = server.lastId()
+    server.finish(handle, end)
+    const answer = await askOnce(gpt, { handle })
+    expect(answer).toMatchObject({ kind, code, retryable })
+    expect(JSON.stringify(answer)).not.toContain('hunter2')
+    // What ran to an end of its own was billed, and the bill is known.
+    if (kind === 'partial') expect(answer).toMatchObject({ spend: USUAL_SPEND })
+  })
+
+  test('an id that is not known is missing; another 404, or no answer, says nothing', async () => {
+    const gpt = job()
+    expect(await askOnce(gpt, { handle: 'resp_9999' })).toMatchObject({ kind: 'missing', evidence: { status: 404 } })
+    const wrong = providerFor({ baseUrl: server.baseUrl.replace('/v1', '/v2') }, { background: true })
+    providers.push(wrong)
+    expect(await askOnce(wrong, { handle: 'resp_9999' })).toMatchObject({ kind: 'unknown', code: 'http-404' })
+    expect(await askOnce(gpt)).toMatchObject({ kind: 'unknown', code: 'cannot-be-asked' })
+    const gone = providerFor({ baseUrl: 'http://127.0.0.1:9/v1' }, { background: true })
+    providers.push(gone)
+    expect(await askOnce(gone, { handle: 'resp_0001' })).toMatchObject({ kind: 'unknown', code: 'connection-refused' })
+  })
+
+  test('cancelling asks for it, and only once there is an id', async () => {
+    const gpt = job()
+    await callOnce(gpt)
+    const handle = server.lastId()
+    const question = { record: 'rec-1', step: 'read', attempt: 1, generation: 1, requestKey: 'k' }
+    const times = { startedAt: new Date(), sendBy: new Date(), deadlineMs: 1000 }
+    await gpt.cancel!({ ...question, ...times, handle: null }, AbortSignal.timeout(1000))
+    expect(posts()).toHaveLength(1)
+    await gpt.cancel!({ ...question, ...times, handle }, AbortSignal.timeout(1000))
+    expect(posts().at(-1)!.path).toBe(`/v1/responses/${handle}/cancel`)
+    expect(await askOnce(gpt, { handle })).toMatchObject({ kind: 'executed', code: 'cancelled' })
+  })
+
+  test.each<Plan>([{ cut: 'before-status' }, { cut: 0 }, { cut: 40 }, { body: '<html>' }, { body: '{"id":7}' }])(
+    'an answer that breaks off is in doubt: the job may run (%j)',
+    async (plan) => {
+      server.plan(plan)
+      expect(await callOnce(job())).toMatchObject({ answer: { kind: 'unknown' } })
+      expect(posts()).toHaveLength(1)
+      expect(server.runs).toBe(1)
+    },
+  )
+
+  test('a state that OpenAI adds one day is a job that can be asked about', async () => {
+    server.plan({ body: '{"id":"resp_0001","status":"thinking"}' })
+    expect(await callOnce(job())).toMatchObject({ answer: { kind: 'accepted', handle: 'resp_0001' } })
+  })
+})
+
+describe('a streamed response', () => {
+  test('tells its id at once and its result at the end', async () => {
+    const { answer, progress } = await callOnce(provider(), { outputSchema: schema })
+    expect(progress).toEqual([{ handle: server.lastId() }])
+    expect(answer).toMatchObject({
+      kind: 'succeeded',
+      output: USUAL_OUTPUT,
+      spend: USUAL_SPEND,
+      usage: USUAL_USAGE,
+      handle: server.lastId(),
+      evidence: { status: 200, finishReason: 'completed', responseId: server.lastId() },
+    })
+    expect(posts()).toHaveLength(1)
+    expect(JSON.parse(posts()[0]!.body)).toMatchObject({ stream: true, store: true })
+  })
+
+  test('the id is told while the run still goes on', async () => {
+    server.plan({ cut: 700, keepOpen: true })
+    const gpt = provider()
+    const { answer, progress } = await callOnce(gpt)
+    expect(progress).toEqual([{ handle: 'resp_0001' }])
+    expect(answer).toMatchObject({ kind: 'unknown', code: 'stream-cut', handle: 'resp_0001' })
+    // The run ended well all the same: the look-up finds what the stream lost.
+    expect(await askOnce(gpt, { handle: 'resp_0001' })).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
+    expect(server.runs).toBe(1)
+  })
+
+  test.each<{ end: Plan; kind: string; code: string }>([
+    { end: { incomplete: 'max_output_tokens' }, kind: 'partial', code: 'max-output-tokens' },
+    { end: { refusal: 'No.' }, kind: 'partial', code: 'refused' },
+    { end: { failed: 'server_error' }, kind: 'executed', code: 'server-error' },
+    { end: { failed: 'context_length_exceeded' }, kind: 'not-executed', code: 'context-length-exceeded' },
+    {
+      end: { body: 'event: error\ndata: {"type":"error","code":"rate_limit_exceeded","message":"hunter2"}\n\n' },
+      kind: 'executed',
+      code: 'rate-limit-exceeded',
+    },
+    {
+      end: { body: 'data: {"type":"error","error":{"code":"server_error"}}\n\n' },
+      kind: 'executed',
+      code: 'server-error',
+    },
+    { end: { body: ': nothing\n\n' }, kind: 'unknown', code: 'stream-cut' },
+  ])('$code in a stream is $kind', async ({ end, kind, code }) => {
+    server.plan(end)
+    const { answer } = await callOnce(provider())
+    expect(answer).toMatchObject({ kind, code })
+    expect(JSON.stringify(answer)).not.toContain('hunter2')
+  })
+
+  test('a stream that said its end is over, also when the server leaves it open', async () => {
+    server.plan({ keepOpen: true })
+    const { answer } = await callOnce(provider(), {}, AbortSignal.timeout(8000))
+    expect(answer).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
+  })
+
+  test('bytes that come one by one, in the middle of characters, are the same answer', async () => {
+    server.plan({ byteByByte: true })
+    expect(await callOnce(provider())).toMatchObject({ answer: { kind: 'succeeded', output: USUAL_OUTPUT } })
+  })
+
+  test('not stored, nothing can be looked up: what is cut is lost', async () => {
+    const gpt = provider({ store: false })
+    expect(gpt.terms).toMatchObject({ recovery: 'blind', cost: 'paid' })
+    expect(gpt.ask).toBeUndefined()
+    server.plan({ cut: 900 })
+    expect(await callOnce(gpt)).toMatchObject({ answer: { kind: 'partial', code: 'stream-cut', retryable: true } })
+    expect(JSON.parse(posts()[0]!.body)).toMatchObject({ store: false })
+    expect(JSON.parse(posts()[0]!.body)).not.toHaveProperty('metadata')
+  })
+})
+
+describe('a stored chat completion', () => {
+  const chat = (more: Partial<OpenAiOptions> = {}) => provider({ api: 'chat', ...more })
+
+  test.each([{ stream: false }, { stream: true }])('answers, %j', async ({ stream }) => {
+    const { answer } = await callOnce(chat({ stream }), { outputSchema: schema })
+    expect(answer).toMatchObject({
+      kind: 'succeeded',
+      output: USUAL_OUTPUT,
+      spend: USUAL_SPEND,
+      usage: USUAL_USAGE,
+      evidence: { finishReason: 'stop', model: 'gpt-test-2026-08-01', responseId: server.lastId() },
+    })
+    expect(posts()).toHaveLength(1)
+    expect(JSON.parse(posts()[0]!.body)).toMatchObject({
+      store: true,
+      metadata: { endstate_key: 'rec-1.read.gpt.1' },
+      response_format: { type: 'json_schema', json_schema: { name: 'read', strict: true } },
+    })
+  })
+
+  test.each<Plan>([{ cut: 'before-status' }, { cut: 0 }, { cut: 100 }, { body: 'oops' }])(
+    'what breaks off is found by our key, and belongs to it (%j)',
+    async (plan) => {
+      const gpt = chat()
+      // Another record's, before and after ours.
+      await callOnce(gpt, { requestKey: 'rec-0.read.gpt.1' })
+      server.plan({ ...plan, text: '{"name":"ours"}' })
+      expect(await callOnce(gpt)).toMatchObject({ answer: { kind: 'unknown' } })
+      await callOnce(gpt, { requestKey: 'rec-2.read.gpt.1' })
+      expect(await askOnce(gpt)).toMatchObject({ kind: 'succeeded', output: { name: 'ours' }, spend: USUAL_SPEND })
+      expect(server.runs).toBe(3)
+    },
+  )
+
+  test('a key with characters that mean something in a url finds its own', async () => {
+    const gpt = chat()
+    const requestKey = 'a&limit=1#?=[ö] %5D.read.gpt.1.0'
+    await callOnce(gpt, { requestKey })
+    expect(await askOnce(gpt, { requestKey })).toMatchObject({ kind: 'succeeded' })
+    expect(await askOnce(gpt, { requestKey: `${requestKey}1` })).toMatchObject({ kind: 'missing' })
+  })
+
+  test('nothing under our key is missing, and a list that is not filtered says nothing', async () => {
+    const gpt = chat()
+    expect(await askOnce(gpt)).toMatchObject({ kind: 'missing' })
+    await callOnce(gpt, { requestKey: 'rec-0.read.gpt.1' })
+    expect(await askOnce(gpt)).toMatchObject({ kind: 'missing' })
+    server.ignoreFilters()
+    expect(await askOnce(gpt)).toMatchObject({ kind: 'unknown', code: 'unexpected-answer' })
+    await callOnce(gpt)
+    expect(await askOnce(gpt)).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
+  })
+
+  test('two runs under one key: the first one counts, and both are told', async () => {
+    const gpt = chat()
+    server.plan({ text: '{"name":"first"}' }, { text: '{"name":"second"}' })
+    await callOnce(gpt)
+    await callOnce(gpt)
+    expect(await askOnce(gpt)).toMatchObject({ output: { name: 'first' }, evidence: { matches: 2 } })
+  })
+
+  test.each<{ end: Plan; stream: boolean; kind: string; code: string }>([
+    ...[false, true].flatMap((stream) => [
+      { end: { incomplete: 'max_output_tokens' as const }, stream, kind: 'partial', code: 'length' },
+      { end: { incomplete: 'content_filter' as const }, stream, kind: 'partial', code: 'content-filter' },
+      { end: { refusal: 'No.' }, stream, kind: 'partial', code: 'refused' },
+      { end: { text: 'plain' }, stream, kind: 'partial', code: 'not-json' },
+    ]),
+    { end: { failed: 'server_error' }, stream: true, kind: 'executed', code: 'server-error' },
+    { end: { body: 'data: {"error":"hunter2"}\n\n' }, stream: true, kind: 'executed', code: 'failed' },
+  ])('$code is $kind (stream $stream)', async ({ end, stream, kind, code }) => {
+    server.plan(end)
+    const { answer } = await callOnce(chat({ stream }))
+    expect(answer).toMatchObject({ kind, code })
+    expect(JSON.stringify(answer)).not.toContain('hunter2')
+  })
+
+  test.each(['tool_calls', 'function_call'])('an end by %s gives no answer', async (finish_reason) => {
+    server.plan({ body: JSON.stringify({ choices: [{ finish_reason, message: { content: '{}' } }] }) })
+    expect(await callOnce(chat())).toMatchObject({ answer: { kind: 'partial', code: 'unexpected-end' } })
+  })
+
+  test('usage that can not be read does not cost the result', async () => {
+    const completion = {
+      choices: [{ finish_reason: 'stop', message: { content: '{}' } }],
+      usage: { prompt_tokens: 'x' },
+    }
+    server.plan({ body: JSON.stringify(completion) })
+    expect(await callOnce(chat())).toMatchObject({
+      answer: { kind: 'succeeded', output: {}, usage: null, spend: null },
+    })
+  })
+})
+
+describe('a compatible server', () => {
+  let own: OpenAiServer
+  beforeEach(async () => {
+    own = await startOpenAiServer({ keyless: true })
+  })
+  afterEach(() => own.close())
+  const local = (more: Partial<OpenAiOptions> = {}) => {
+    const made = providerFor(own, { compatible: true, ...more })
+    providers.push(made)
+    return made
+  }
+
+  test.each([{ stream: false }, { stream: true }])(
+    'free, blind, without store, metadata or key (%j)',
+    async ({ stream }) => {
+      const llama = local({ stream, instructions: 'Be short.', maxOutputTokens: 50 })
+      expect(llama.terms).toMatchObject({ recovery: 'blind', cost: 'free', findsByToken: false, spendMax: null })
+      expect(llama.ask).toBeUndefined()
+      expect(llama.cancel).toBeUndefined()
+      expect(await callOnce(llama)).toMatchObject({ answer: { kind: 'succeeded', output: USUAL_OUTPUT } })
+      const [{ body, headers } = { body: '', headers: {} }] = own.requests
+      expect(Object.keys(JSON.parse(body) as object)).not.toEqual(expect.arrayContaining(['store']))
+      expect(JSON.parse(body)).not.toHaveProperty('metadata')
+      expect(JSON.parse(body)).toMatchObject({ max_tokens: 50, messages: [{ role: 'system' }, { role: 'user' }] })
+      expect(headers).not.toHaveProperty('authorization')
+    },
+  )
+
+  test.each([{ stream: false }, { stream: true }])('what is cut is lost (%j)', async ({ stream }) => {
+    own.plan({ cut: 60 })
+    expect(await callOnce(local({ stream }))).toMatchObject({ answer: { kind: 'partial', retryable: true } })
+  })
+
+  test('a stream that ends without [DONE] is not complete', async () => {
+    own.plan({ body: 'data: {"choices":[{"index":0,"delta":{"content":"{}"},"finish_reason":"stop"}]}\n\n' })
+    expect(await callOnce(local({ stream: true }))).toMatchObject({ answer: { kind: 'partial', code: 'stream-cut' } })
+  })
+
+  test('a piece that can not be read makes the whole unusable', async () => {
+    const piece = (content: string, end: string | null) =>
+      `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: end }] })}\n\n`
+    own.plan({ body: `${piece('{"a":1', null)}data: oops\n\n${piece('}', 'stop')}data: [DONE]\n\n` })
+    expect(await callOnce(local({ stream: true }))).toMatchObject({ answer: { kind: 'partial', code: 'stream-cut' } })
+  })
+
+  test('a server that does not know streams is read whole', async () => {
+    own.plan({ body: JSON.stringify({ choices: [{ finish_reason: 'stop', message: { content: '{"a":1}' } }] }) })
+    expect(await callOnce(local({ stream: true }))).toMatchObject({ answer: { kind: 'succeeded', output: { a: 1 } } })
+  })
+})
+
+describe('what is sent', () => {
+  test('an image, a PDF and JSON go as what they are, before the words', async () => {
+    const gpt = provider({ instructions: 'You read scans.' })
+    const png = bytesInput('image/png', Buffer.from('not really'))
+    const pdf = bytesInput('application/pdf', Buffer.from('%PDF'))
+    for (const input of [png, pdf, jsonInput({ a: 'ä' })])
+      expect(await callOnce(gpt, { input })).toMatchObject({ answer: { kind: 'succeeded' } })
+    const contents = posts().map(({ body }) => (JSON.parse(body) as { input: [{ content: unknown }] }).input[0].content)
+    const words = { type: 'input_text', text: 'Who?' }
+    expect(contents).toEqual([
+      [{ type: 'input_image', image_url: 'data:image/png;base64,bm90IHJlYWxseQ==', detail: 'auto' }, words],
+      [{ type: 'input_file', filename: 'input.pdf', file_data: 'data:application/pdf;base64,JVBERg==' }, words],
+      [{ type: 'input_text', text: '{"a":"ä"}' }, words],
+    ])
+    // The file's own name stays here.
+    expect(
+      posts()
+        .map(({ body }) => body)
+        .join(),
+    ).not.toContain('scan.png')
+    const chat = provider({ api: 'chat' })
+    for (const input of [png, pdf])
+      expect(await callOnce(chat, { input })).toMatchObject({ answer: { kind: 'succeeded' } })
+  })
+
+  test('a conversation, and no attachment where none is wanted', async () => {
+    const request = {
+      messages: [
+        { role: 'user', content: 'One.' },
+        { role: 'assistant', content: 'Two.' },
+        { role: 'user', content: 'Three?' },
+      ],
+      attach: false,
+      maxOutputTokens: 100,
+      temperature: 0,
+    }
+    for (const gpt of [provider(), provider({ api: 'chat' })])
+      expect(await callOnce(gpt, { request })).toMatchObject({ answer: { kind: 'succeeded' } })
+    expect(JSON.parse(posts()[0]!.body)).toMatchObject({
+      input: [{ role: 'user' }, { role: 'assistant', content: [{ type: 'output_text', text: 'Two.' }] }, {}],
+      max_output_tokens: 100,
+      temperature: 0,
+    })
+    expect(JSON.parse(posts()[1]!.body)).toMatchObject({
+      messages: [{ content: 'One.' }, { role: 'assistant', content: 'Two.' }, { content: 'Three?' }],
+      max_completion_tokens: 100,
+    })
+    expect(
+      posts()
+        .map(({ body }) => body)
+        .join(),
+    ).not.toContain('hello')
+  })
+
+  test('built twice, the same bytes; and what the answer may cost at most', async () => {
+    const gpt = provider({ maxOutputTokens: 1000 })
+    const parts = aRequest({ request: { prompt: 'Who?' }, outputSchema: schema })
+    const [one, two] = [await gpt.build!(parts), await gpt.build!(parts)]
+    expect(one).toEqual(two)
+    // 1,000 tokens out are 0.008; the rest bounds what goes in.
+    expect(one.spendMax?.currency).toBe('USD')
+    expect(Number(one.spendMax?.amount)).toBeGreaterThan(0.008)
+    expect(Number(one.spendMax?.amount)).toBeLessThan(0.01)
+  })
+
+  test('the text itself, where text is wanted', async () => {
+    server.plan({ text: 'Dear colleague,' })
+    const { answer } = await callOnce(provider({ output: 'text' }), { outputSchema: schema })
+    expect(answer).toMatchObject({ kind: 'succeeded', output: 'Dear colleague,' })
+    expect(JSON.parse(posts()[0]!.body)).not.toHaveProperty('text')
+  })
+
+  test('ready: the model is there, is not there, the server is not there', async () => {
+    const signal = AbortSignal.timeout(5000)
+    expect(await provider().ready!(signal)).toMatchObject({ ready: true })
+    expect(await provider({ model: 'gpt-none' }).ready!(signal)).toMatchObject({ ready: false })
+    const gone = providerFor({ baseUrl: 'http://127.0.0.1:9/v1' })
+    providers.push(gone)
+    expect(await gone.ready!(signal)).toMatchObject({ ready: false })
+  })
+})
+
+describe('errors', () => {
+  type Refused = {
+    refuse: NonNullable<Plan['refuse']>
+    kind: string
+    code: string
+    retryable?: boolean
+    pauseMs?: number
+  }
+  test.each<Refused>([
+    { refuse: { status: 400, code: 'invalid_value' }, kind: 'not-executed', code: 'invalid-value', retryable: false },
+    {
+      refuse: { status: 400, code: 'context_length_exceeded' },
+      kind: 'not-executed',
+      code: 'context-length-exceeded',
+      retryable: false,
+    },
+    { refuse: { status: 400, code: 'Says hunter2!' }, kind: 'not-executed', code: 'http-400', retryable: false },
+    { refuse: { status: 401 }, kind: 'not-executed', code: 'http-401', retryable: false },
+    {
+      refuse: { status: 403, code: 'unsupported_country_region_territory' },
+      kind: 'not-executed',
+      code: 'unsupported-country-region-territory',
+      retryable: false,
+    },
+    { refuse: { status: 413 }, kind: 'not-executed', code: 'http-413', retryable: false },
+    {
+      refuse: { status: 429, code: 'rate_limit_exceeded', headers: { 'retry-after': '7' } },
+      kind: 'not-executed',
+      code: 'rate-limit-exceeded',
+      retryable: true,
+      pauseMs: 7000,
+    },
+    {
+      refuse: { status: 429, code: 'slow_down', headers: { 'retry-after-ms': '250', 'retry-after': '7' } },
+      kind: 'not-executed',
+      code: 'slow-down',
+      retryable: true,
+      pauseMs: 250,
+    },
+    {
+      refuse: { status: 429, code: 'insufficient_quota', headers: { 'retry-after': '7' } },
+      kind: 'not-executed',
+      code: 'insufficient-quota',
+      retryable: false,
+    },
+    {
+      refuse: { status: 429, code: 'credit_balance_exhausted', type: 'insufficient_quota' },
+      kind: 'not-executed',
+      code: 'credit-balance-exhausted',
+      retryable: false,
+    },
+    {
+      refuse: { status: 429, code: null, type: 'insufficient_quota' },
+      kind: 'not-executed',
+      code: 'http-429',
+      retryable: false,
+    },
+    { refuse: { status: 500, code: 'server_error' }, kind: 'unknown', code: 'server-error' },
+    { refuse: { status: 502 }, kind: 'unknown', code: 'http-502' },
+    { refuse: { status: 503 }, kind: 'unknown', code: 'http-503' },
+    {
+      refuse: { status: 503, code: 'server_is_overloaded', headers: { 'retry-after': '2' } },
+      kind: 'not-executed',
+      code: 'server-is-overloaded',
+      retryable: true,
+      pauseMs: 2000,
+    },
+    { refuse: { status: 503, code: 'slow_down' }, kind: 'not-executed', code: 'slow-down', retryable: true },
+  ])('$refuse.status $refuse.code is $kind', async ({ refuse, kind, code, retryable, pauseMs }) => {
+    for (const gpt of [provider(), provider({ background: true }), provider({ api: 'chat' })]) {
+      server.plan({ refuse })
+      const { answer, progress } = await callOnce(gpt)
+      expect(answer).toMatchObject({ kind, code, evidence: { status: refuse.status, requestId: 'req_test_1' } })
+      if (retryable !== undefined) expect(answer).toMatchObject({ retryable })
+      if (pauseMs !== undefined)
+        expect(answer).toMatchObject({ retryAfterMs: pauseMs, limits: { pauseMs, requestsPerMinute: 500 } })
+      else expect(answer.limits).not.toHaveProperty('pauseMs')
+      expect(JSON.stringify(answer)).not.toContain('hunter2')
+      expect(progress).toEqual([])
+    }
+    expect(posts()).toHaveLength(3)
+    expect(server.runs).toBe(0)
+  })
+
+  test('the key goes before a header of the same name; a model that is not there is named', async () => {
+    const gpt = providerFor(server, { headers: { authorization: 'Bearer nobody' } })
+    providers.push(gpt)
+    expect(await callOnce(gpt)).toMatchObject({ answer: { kind: 'succeeded' } })
+    const wrong = providerFor(server, { model: 'gpt-none' })
+    providers.push(wrong)
+    expect(await callOnce(wrong)).toMatchObject({ answer: { kind: 'not-executed', code: 'model-not-found' } })
+  })
+})
+
+describe('one call is one POST', () => {
+  test.each<{ mode: Partial<OpenAiOptions>; plan: Plan }>(
+    [
+      { background: true },
+      {},
+      { store: false },
+      { api: 'chat' as const },
+      { api: 'chat' as const, stream: true },
+    ].flatMap((mode) =>
+      [{ cut: 'before-status' as const }, { cut: 0 }, { refuse: { status: 500 } }, { refuse: { status: 429 } }].map(
+        (plan) => ({ mode, plan }),
+      ),
+    ),
+  )('$mode, $plan', async ({ mode, plan }) => {
+    const gpt = provider(mode)
+    // On a fresh connection and on a kept one.
+    for (let call = 1; call <= 2; call += 1) {
+      server.plan(plan)
+      const { answer } = await callOnce(gpt)
+      expect(answer.kind).not.toBe('succeeded')
+      server.plan({})
+      await callOnce(gpt)
+      expect(posts()).toHaveLength(2 * call)
+    }
+  })
+})
+
+describe('in time', () => {
+  const inCallLayer = async (gpt: Provider, deadlineMs: number) => {
+    const handles: (string | undefined)[] = []
+    const request = aRequest({
+      deadlineMs,
+      request: { prompt: 'Who?' },
+      onProgress: ({ handle }) => handles.push(handle),
+    })
+    const built = await gpt.build!(request)
+    return { result: await performCall(gpt, { ...request, built }, options()), handles }
+  }
+
+  test('slow headers: the deadline ends the call in doubt', async () => {
+    server.plan({ hold: 'status' })
+    const { result } = await inCallLayer(provider(), 150)
+    expect(result).toMatchObject({ kind: 'uncertain', error: { code: 'deadline-exceeded' } })
+    expect(posts()).toHaveLength(1)
+  })
+
+  test('a slow body: the deadline ends it in doubt, with the id once it was told', async () => {
+    server.plan({ hold: 'body' })
+    expect(await inCallLayer(provider(), 150)).toMatchObject({ result: { kind: 'uncertain' }, handles: [] })
+    const created = 'data: {"type":"response.created","response":{"id":"resp_7","status":"in_progress"}}\n\n'
+    server.plan({ body: created, keepOpen: true })
+    expect(await inCallLayer(provider(), 150)).toMatchObject({
+      result: { kind: 'uncertain', error: { code: 'stream-cut' } },
+      handles: ['resp_7'],
+    })
+    expect(posts()).toHaveLength(2)
+  })
+
+  test('headers that come late come in time', async () => {
+    server.plan({ hold: 'status' })
+    const gpt = provider({ api: 'chat' })
+    const calling = callOnce(gpt)
+    await expect.poll(() => server.runs).toBe(1)
+    server.release()
+    expect(await calling).toMatchObject({ answer: { kind: 'succeeded', output: USUAL_OUTPUT } })
+  })
+})
