@@ -55,6 +55,8 @@ describe.each(['cut', 'end'] as const)('a stream that ends too early (%s)', (sto
           error: { kind: 'partial', code: 'stream-cut' },
           retryable: true,
         })
+        const counted = at < knowsInput ? null : { inputTokens: 200, cachedInputTokens: 0 }
+        expect(rest.usage, `cut at ${at}`).toEqual(at < knowsOutput ? counted : { ...counted, outputTokens: 40 })
         if (at < knowsInput) expect(spend, `cut at ${at}`).toMatchObject({ amount: spendMax, basis: 'upper-bound' })
         // 200 * 3 + 100 * 15: the output as if all of max_tokens had been written.
         else if (at < knowsOutput)

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { newMessage, takeEvent, type StreamedMessage } from '../../src/providers/anthropic/message-stream.js'
+import type { AnthropicOutput } from '../../src/providers/anthropic/anthropic-options.js'
+import { outputOf } from '../../src/providers/anthropic/message-output.js'
 import { createOutputMeter } from '../../src/providers/anthropic/output-meter.js'
 
 type Json = { type: string; [field: string]: unknown }
@@ -72,6 +74,40 @@ describe('a streamed message', () => {
       cacheRead: 0,
       cacheWritten: 0,
     })
+  })
+})
+
+describe('the output of a message', () => {
+  const json = (index: number, partial_json: string) => delta(index, { type: 'input_json_delta', partial_json })
+  const words = (index: number, added: string) => delta(index, { type: 'text_delta', text: added })
+  const output = (mode: AnthropicOutput, ...events: Json[]) =>
+    outputOf(read(start, ...events, ended(), stop), mode, false)
+
+  test('is taken from closed blocks only', () => {
+    expect(output('tool', block(0, tool), json(0, '{}'))).toMatchObject({ ok: false, code: 'malformed-stream' })
+    expect(output('tool', block(0, tool), json(0, '{}'), end(0))).toEqual({ ok: true, value: {} })
+  })
+
+  test('is in the order of the blocks, whichever came first', () => {
+    const blocks = [block(1, text), words(1, 'b'), block(0, text), words(0, 'a'), end(0), end(1)]
+    expect(output('text', ...blocks)).toEqual({ ok: true, value: 'ab' })
+  })
+
+  test('may come whole with the start of its block', () => {
+    expect(output('tool', block(0, { ...tool, input: { a: 1 } }), end(0))).toEqual({ ok: true, value: { a: 1 } })
+    expect(output('text', block(0, { ...text, text: 'x' }), words(0, 'y'), end(0))).toEqual({ ok: true, value: 'xy' })
+  })
+
+  test('is not the input of another tool', () => {
+    const other = [block(0, { ...tool, name: 'other' }), json(0, '{"a":1}'), end(0)]
+    expect(output('tool', ...other)).toMatchObject({ ok: false, code: 'no-answer' })
+    expect(output('tool', ...other, block(1, tool), json(1, '{"b":2}'), end(1))).toEqual({ ok: true, value: { b: 2 } })
+  })
+
+  test('is no JSON that is cut, nor names from the prototype', () => {
+    expect(output('tool', block(0, tool), json(0, '{"a":'), end(0))).toMatchObject({ ok: false, code: 'not-json' })
+    const message = read(start, block(0, tool), json(0, '{"a":1}'), end(0), ended(), stop)
+    expect(outputOf(message, 'tool', true)).toMatchObject({ ok: false, code: 'no-answer' })
   })
 })
 
