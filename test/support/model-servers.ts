@@ -12,7 +12,7 @@ import { freePort } from '../../src/embedded/free-port.js'
 import { endWithParent, waitFor } from './processes.js'
 
 export const INSTALL_MS_MAX = 300_000
-const START_MS_MAX = 60_000
+const START_MS_MAX = 90_000
 const STOP_MS_MAX = 10_000
 const ANSWER_MS_MAX = 5_000
 /** Another process may take a free port before the server does. */
