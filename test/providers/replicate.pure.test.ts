@@ -3,10 +3,12 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RequestParts } from '../../src/providers/contract.js'
 import { cog, predictionIdOf, type CogOptions } from '../../src/providers/cog/cog.js'
+import { findPrediction } from '../../src/providers/replicate/find-prediction.js'
 import { buildModelInput, type InputRules } from '../../src/providers/replicate/model-input.js'
 import { replicate, withWebhook, type ReplicateOptions } from '../../src/providers/replicate/replicate.js'
 import { env } from '../../src/providers/secret.js'
 import { aRequest, bytesInput, jsonInput } from './call-inputs.js'
+import { aQuestion } from './replicate-rig.js'
 
 const rules: InputRules = { inputField: null, tokenField: null }
 const build = (parts: Partial<RequestParts>, more: Partial<InputRules> = {}) =>
@@ -126,6 +128,58 @@ describe('the frozen body', () => {
       webhook_events_filter: ['completed'],
     })
     expect(sent.startsWith(body.slice(0, -1))).toBe(true)
+  })
+})
+
+describe('the list of predictions', () => {
+  const key = 'rec-1.read.rep.1.0'
+  const at = new Date('2026-01-02T03:04:05Z')
+  const question = { ...aQuestion({ requestKey: key, startedAt: at, sendBy: at, deadlineMs: 60_000 }) }
+  const entry = (id: string, status: string, ref: unknown = key) => ({ id, status, input: { ref } })
+  /** Answers the pages one after the other, and writes down what was asked. */
+  const walk = async (...pages: unknown[]) => {
+    const asked: string[] = []
+    const found = await findPrediction(question, 'ref', (query) => {
+      asked.push(query)
+      return Promise.resolve({ json: pages.shift() })
+    })
+    return { asked, found }
+  }
+
+  test('is asked for the time around the call', async () => {
+    const { asked, found } = await walk({ next: null, results: [] })
+    expect(found).toEqual({ kind: 'answer', answer: { kind: 'missing' } })
+    const query = new URLSearchParams(asked[0])
+    expect(query.get('created_after')).toBe('2026-01-02T02:49:05.000Z')
+    expect(query.get('created_before')).toBe('2026-01-02T03:20:05.000Z')
+  })
+
+  test('is followed by the query alone, so that no page leads elsewhere', async () => {
+    const { asked } = await walk({ next: 'https://evil.example/v2/x?cursor=2', results: [] }, { results: [] })
+    expect(asked[1]).toBe('?cursor=2')
+    expect((await walk({ next: 'https://evil.example/', results: [] })).asked).toHaveLength(1)
+  })
+
+  test('of several under one key gives the one with a result, then one that runs, then the newest', async () => {
+    const failed = entry('a', 'failed')
+    const runs = entry('b', 'processing')
+    const done = entry('c', 'succeeded')
+    const id = async (...results: unknown[]) => {
+      const { found } = await walk({ results })
+      return found.kind === 'found' ? found.prediction.id : null
+    }
+    expect(await id(failed, runs, done)).toBe('c')
+    expect(await id(failed, runs)).toBe('b')
+    expect(await id(failed, entry('d', 'canceled'))).toBe('a')
+    expect(await id(entry('e', 'succeeded', 'rec-2.read.rep.1.0'), entry('f', 'succeeded', [key]))).toBeNull()
+  })
+
+  test.each([
+    ['is no list', [{ results: 5 }], 'bad-list'],
+    ['holds what is no prediction', [{ results: [{ id: '../x', status: 'failed' }] }], 'inputs-removed'],
+    ['ends in a page that did not come', [{ next: '?cursor=2', results: [] }, undefined], 'bad-list'],
+  ])('that %s leaves the doubt', async (_, pages, code) => {
+    expect((await walk(...pages)).found).toMatchObject({ kind: 'answer', answer: { kind: 'unknown', code } })
   })
 })
 

@@ -2,6 +2,7 @@
  * `replicate` against a server of its protocol: the life of a prediction, what a broken POST proves, and that one call is
  * one POST. The server's own list of predictions is the independent count of executions.
  */
+import type { Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Provider } from '../../src/providers/contract.js'
 import type { ReplicateOptions } from '../../src/providers/replicate/replicate.js'
@@ -12,7 +13,8 @@ import {
   type Fault,
   type ReplicateServer,
 } from '../support/protocol/replicate-server.js'
-import { bytesInput } from './call-inputs.js'
+import { aRequest, bytesInput } from './call-inputs.js'
+import { reply, startWireServer } from './http-wire-server.js'
 import { ask, call, createProvider, upperBound } from './replicate-rig.js'
 
 let server: ReplicateServer
@@ -174,6 +176,12 @@ describe('what a POST proves', () => {
       result: { kind: 'accepted', handle: 'abc123' },
     },
     {
+      name: 'answered with a state that nobody has documented',
+      fault: { kind: 'answer', status: 201, body: { id: 'abc123', status: 'paused' } },
+      taken: 0,
+      result: { kind: 'accepted', handle: 'abc123' },
+    },
+    {
       name: 'answered with an id that would not stay in its path',
       fault: { kind: 'answer', status: 201, body: { id: '../../account', status: 'starting' } },
       taken: 0,
@@ -210,12 +218,62 @@ describe('what a POST proves', () => {
     expect(server.predictions).toHaveLength(taken)
   })
 
+  test('a throttle holds the whole account for as long as it says', async () => {
+    const detail = 'Request was throttled. Expected available in 7 seconds.'
+    server.fault({ kind: 'status', status: 429, body: { detail } })
+    server.fault({ kind: 'status', status: 429, body: { detail }, headers: { 'retry-after': '3' } })
+    const provider = connect()
+    const request = aRequest({ request: { input: {} } })
+    const built = await provider.build!(request)
+    const pauseMs = async () =>
+      (await provider.call({ ...request, built }, new AbortController().signal)).limits?.pauseMs
+    expect(await pauseMs()).toBe(7000)
+    expect(await pauseMs()).toBe(3000)
+  })
+
   test('an API token that is refused is no execution', async () => {
     const provider = connect({ apiKey: { secret: 'OTHER' } })
     expect(await call(provider)).toMatchObject({ kind: 'failed', error: { kind: 'not-executed', code: 'http-401' } })
     const asked = await ask(provider, { handle: 'abc' })
     // A look-up that was refused says nothing about the call.
     expect(asked).toMatchObject({ kind: 'unknown', code: 'http-401' })
+  })
+})
+
+describe('what a look-up proves', () => {
+  test('nothing, when it is refused, cut or finds no server: the call may have run all the same', async () => {
+    const handle = await submit(connect())
+    // Without a kept connection, which would break instead of being refused.
+    const unconnected = connect()
+    await server.close()
+    expect(await ask(unconnected, { handle })).toMatchObject({ kind: 'unknown', code: 'connection-refused' })
+    server = await startReplicateServer()
+    for (const respond of [
+      (socket: Socket) => reply(socket, 500, '{}'),
+      (socket: Socket) => reply(socket, 429, '{}', { 'retry-after': '1' }),
+      (socket: Socket) => reply(socket, 200, '<html>'),
+      (socket: Socket) => socket.end('HTTP/1.1 200 x\r\ncontent-length: 99\r\n\r\n{"id"'),
+      (socket: Socket) => socket.resetAndDestroy(),
+    ]) {
+      const wire = await startWireServer(respond)
+      const asked = connect({ baseUrl: `http://127.0.0.1:${wire.port}/v1` })
+      expect(await ask(asked, { handle })).toMatchObject({ kind: 'unknown' })
+      expect(wire.requests).toHaveLength(1)
+      await wire.close()
+    }
+  })
+
+  test('nothing about this call, when another prediction comes back', async () => {
+    const other = JSON.stringify({ id: 'other', status: 'succeeded', output: 'of another record' })
+    const wire = await startWireServer((socket) => reply(socket, 200, other))
+    const provider = connect({ baseUrl: `http://127.0.0.1:${wire.port}/v1` })
+    expect(await ask(provider, { handle: 'mine' })).toMatchObject({ kind: 'unknown', code: 'bad-prediction' })
+    await wire.close()
+  })
+
+  test('a handle never leaves its place in the path', async () => {
+    expect(await ask(connect(), { handle: '../account?x=/' })).toMatchObject({ kind: 'missing' })
+    expect(server.requests).toEqual(['GET /v1/predictions/..%2Faccount%3Fx%3D%2F'])
   })
 })
 
