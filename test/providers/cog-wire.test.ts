@@ -93,4 +93,5 @@ test('the PUT goes below the path of the url, under the id of the request key', 
   const id = predictionIdOf('rec-1.read.gpt.1')
   expect(requests[0]?.head.split('\r\n')[0]).toBe(`PUT /models/reader/predictions/${id} HTTP/1.1`)
   expect(JSON.parse(requests[0]?.body ?? '')).toEqual({ input: { text: 'Alice' } })
+  expect(requests[0]?.head).toMatch(/^idempotency-key: rec-1\.read\.gpt\.1$/im)
 })

@@ -116,6 +116,8 @@ async function predict(
     path: pathOf(session, requestKey),
     body,
     contentType,
+    // Not for Cog, which looks at none: for whoever reads the log of a gateway in front of it.
+    headers: { 'idempotency-key': requestKey },
     signal,
   })
   const reading = readOutcome(outcome, RULES)

@@ -197,7 +197,8 @@ export async function startReplicateServer(): Promise<ReplicateServer> {
       predictions.push(prediction)
       return prediction
     },
-    deliveryOf: (id, options) => sign(JSON.stringify({ ...shown(find(id)), ...webhookOf(find(id)) }), id, options),
+    deliveryOf: (id, options) =>
+      signDelivery(JSON.stringify({ ...shown(find(id)), ...webhookOf(find(id)) }), id, options),
     async deliver(id) {
       const { webhook } = find(id)
       if (webhook === undefined) throw new Error(`Prediction ${id} asked for no webhook.`)
@@ -252,7 +253,8 @@ function end(prediction: ServedPrediction, output: unknown, seconds: number): vo
   Object.assign(prediction, { status: 'succeeded', output, metrics, completed_at: completedAt })
 }
 
-function sign(
+/** A delivery of this body, signed by hand. */
+export function signDelivery(
   body: string,
   id: string,
   { at = new Date(), key = WEBHOOK_KEY, messageId = `msg_${id}` }: { at?: Date; key?: string; messageId?: string } = {},
