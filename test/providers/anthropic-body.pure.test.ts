@@ -197,8 +197,8 @@ describe('the options', () => {
     ['an unknown option', { maxTokens: 5 }, /maxTokens/],
     [
       'a price as a number',
-      { price: { currency: 'USD', inputPerMillion: 3 } },
-      /price.inputPerMillion: .*decimal string/,
+      { prices: { currency: 'USD', inputPerMillion: 3 } },
+      /prices.inputPerMillion: .*decimal string/,
     ],
     ['a base URL with the version', { baseUrl: 'https://api.anthropic.com/v1' }, /before "\/v1"/],
     ['a base URL with a password', { baseUrl: 'https://a:b@host' }, /no user, password/],

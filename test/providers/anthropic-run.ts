@@ -14,7 +14,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-export const PRICE = { currency: 'USD', inputPerMillion: '3', cachedInputPerMillion: '0.30', outputPerMillion: '15' }
+export const PRICES = { currency: 'USD', inputPerMillion: '3', cachedInputPerMillion: '0.30', outputPerMillion: '15' }
 export const Fields = z.object({ name: z.string(), age: z.number() })
 export const FIELDS_SCHEMA = z.toJSONSchema(Fields)
 
@@ -28,18 +28,22 @@ export const deps = { secret: (name: string) => (name === 'ANTHROPIC_API_KEY' ? 
 
 export const anOptions = (
   more: Partial<AnthropicOptions> = {},
-  price: PriceTable | null = PRICE,
+  prices: PriceTable | null = PRICES,
 ): AnthropicOptions => ({
   model: 'claude-test',
   apiKey: env('ANTHROPIC_API_KEY'),
-  ...(price !== null && { price }),
+  ...(prices !== null && { prices }),
   maxOutputTokens: 100,
   output: 'tool',
   ...more,
 })
 
-export function connect(url: string, more: Partial<AnthropicOptions> = {}, price: PriceTable | null = PRICE): Provider {
-  const provider = anthropic(anOptions({ baseUrl: url, ...more }, price)).create('claude', deps)
+export function connect(
+  url: string,
+  more: Partial<AnthropicOptions> = {},
+  prices: PriceTable | null = PRICES,
+): Provider {
+  const provider = anthropic(anOptions({ baseUrl: url, ...more }, prices)).create('claude', deps)
   closing.push(() => provider.close())
   return provider
 }

@@ -36,10 +36,10 @@ export type AnthropicOptions = {
   /** More fields of the request's body, for example `{ thinking: { type: 'adaptive' } }`. */
   extra?: { [field: string]: unknown }
   /** What the account pays: gives each call's spend, and its bound. */
-  price?: PriceTable
+  prices?: PriceTable
   /** The model's context window: no request holds more tokens, and a PDF may hold as many. Default 1,000,000. */
   contextTokensMax?: number
-  /** The most that one call may cost, where `price` doesn't tell. */
+  /** The most that one call may cost, where `prices` doesn't tell. */
   spendMax?: { amount: string; currency: string }
   /** Calls at once per worker process. Default 8. */
   slots?: number
@@ -67,7 +67,7 @@ export type AnthropicSettings = {
   defaults: ModelDefaults & { maxOutputTokens: number }
   output: AnthropicOutput
   extra: { [field: string]: unknown }
-  price: PriceTable | null
+  prices: PriceTable | null
   contextTokensMax: number
   slots: number
   limits: NonNullable<AnthropicOptions['limits']> | null
@@ -114,7 +114,7 @@ const Options = z.strictObject({
           context.addIssue({ code: 'custom', path: [field], message: 'is set by the provider: use its own option' })
     })
     .default({}),
-  price: priceTableSchema.optional(),
+  prices: priceTableSchema.optional(),
   contextTokensMax: tokens.default(1_000_000),
   spendMax: z
     .strictObject({
@@ -155,8 +155,8 @@ export function readAnthropicOptions(given: AnthropicOptions): AnthropicSettings
     )
   }
   const { model, maxOutputTokens, contextTokensMax, instructions, temperature } = options
-  const price = options.price ?? null
-  const dearest = spendBound(price, { inputTokens: contextTokensMax, outputTokens: maxOutputTokens })
+  const prices = options.prices ?? null
+  const dearest = spendBound(prices, { inputTokens: contextTokensMax, outputTokens: maxOutputTokens })
   return {
     model,
     apiKey: options.apiKey,
@@ -170,7 +170,7 @@ export function readAnthropicOptions(given: AnthropicOptions): AnthropicSettings
     },
     output: options.output,
     extra: options.extra,
-    price,
+    prices,
     contextTokensMax,
     slots: options.slots,
     limits: options.limits ?? null,

@@ -33,7 +33,7 @@ export type MessageEnd = {
   wrapped: boolean
 }
 
-type Settings = Pick<AnthropicSettings, 'output' | 'price'>
+type Settings = Pick<AnthropicSettings, 'output' | 'prices'>
 type Trouble = { code: string; message: string; retryable: boolean }
 
 export function readMessage(end: MessageEnd, settings: Settings): CallAnswer {
@@ -142,17 +142,17 @@ function usageOf({ started, usage, stopReason }: StreamedMessage): Usage | null 
 const CACHE_WRITE_FACTOR = 2
 
 /** A3. Null: not known, and the call layer books the call's upper bound. */
-function spendOf({ message, maxTokens }: MessageEnd, { price }: Settings): Spend | null {
+function spendOf({ message, maxTokens }: MessageEnd, { prices }: Settings): Spend | null {
   const { input, output, cacheRead, cacheWritten } = message.usage
-  if (price === null || input === null) return null
+  if (prices === null || input === null) return null
   const usage = usageOf(message)
   const ended = message.stopReason !== null && output !== null
   // Refused before it wrote anything, it is not billed; where exactly that line is, the stream does not tell.
   const certain = ended && cacheWritten === 0 && message.stopReason !== 'refusal'
-  if (certain) return spendOfUsage(price, usage)
+  if (certain) return spendOfUsage(prices, usage)
   const outputTokens = ended ? output : maxTokens
   if (outputTokens === null) return null
   const inputTokens = input + cacheRead + cacheWritten * CACHE_WRITE_FACTOR
-  const most = spendBound(price, { inputTokens, outputTokens })
+  const most = spendBound(prices, { inputTokens, outputTokens })
   return most === undefined ? null : { ...most, basis: 'upper-bound' }
 }

@@ -23,7 +23,7 @@ const IMAGE_TYPES: ReadonlySet<string> = new Set(['image/png', 'image/jpeg', 'im
 
 type BodySettings = Pick<
   AnthropicSettings,
-  'apiVersion' | 'model' | 'defaults' | 'output' | 'extra' | 'price' | 'contextTokensMax'
+  'apiVersion' | 'model' | 'defaults' | 'output' | 'extra' | 'prices' | 'contextTokensMax'
 >
 
 /** Throws TypeError for an input or a request that the API can't take: nothing is sent. */
@@ -47,7 +47,7 @@ export async function buildMessages(parts: RequestParts, settings: BodySettings)
     ...formOf(settings, parts),
   })
   const inputTokens = inputTokensMax(body, conversation, settings.contextTokensMax)
-  const spendMax = spendBound(settings.price, { inputTokens, outputTokens: maxTokens })
+  const spendMax = spendBound(settings.prices, { inputTokens, outputTokens: maxTokens })
   return { body, contentType: 'application/json', ...(spendMax !== undefined && { spendMax }) }
 }
 
