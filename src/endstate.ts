@@ -49,7 +49,6 @@ import { createServerClock } from './worker/server-clock.js'
 import { createSettledWaiters } from './worker/settled-waiters.js'
 import { createTurns } from './worker/turn.js'
 import { createWebhooks } from './worker/webhooks.js'
-import type { Hint } from './worker/contract.js'
 import type { Turn } from './worker/turn.js'
 import { hintReady, startRoles } from './roles.js'
 import type { Role, Shared } from './roles.js'
@@ -183,6 +182,9 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     },
   })
   const shared: Shared = { ...base, turns }
+  /** A worker carries out what the event asks for; lost, timers are found by the sweeper (P9). */
+  const tellWorkers = (doc: RecordDocument) =>
+    bus.publish('timers', { type: 'OPERATOR_ACTED', record: doc._id, version: doc.version }).catch(() => undefined)
   const deliver = async (id: string, event: RecordEvent, by: string) => {
     let applied = false
     const turn = await turns(id, async (draft) => {
@@ -190,11 +192,9 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       applied = await applyTo(blobs, draft, event)
     })
     const doc = docAfter(turn)
+    if (doc && applied) void tellWorkers(doc)
     return doc && { doc, applied }
   }
-  const tellWorkers = (doc: RecordDocument, type: Hint['type']) =>
-    // Lost, it is found by the sweeper (P9).
-    bus.publish('timers', { type, record: doc._id, version: doc.version }).catch(() => undefined)
   const webhook = createWebhooks({
     readers: makeWebhookReaders(config, options),
     terms: new Map(Object.entries(config.providers).map(([name, factory]) => [name, factory.terms(name)])),
@@ -203,7 +203,6 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     load: (id) => shared.records.load(id),
     deliver: async (id, event) => {
       const delivered = await deliver(id, event, `webhook:${event.type === 'CALL_NUDGED' ? 'news' : 'answer'}`)
-      if (delivered?.applied) void tellWorkers(delivered.doc, 'TIMER_DUE')
       return { applied: delivered?.applied ?? false }
     },
     blobs,

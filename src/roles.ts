@@ -107,8 +107,8 @@ export const hintReady = (
 ): void => {
   const { loadView, ports } = shared
   const knew = new Set(before.queue.map(({ step, readyAt }) => `${step} ${readyAt.getTime()}`))
-  for (const { provider, step, readyAt } of after.queue) {
-    if (knew.has(`${step} ${readyAt.getTime()}`) || !loadView.mayHint(provider)) continue
+  for (const { provider, step, readyAt, held } of after.queue) {
+    if (held || knew.has(`${step} ${readyAt.getTime()}`) || !loadView.mayHint(provider)) continue
     loadView.hinted(provider)
     const hint = { type: 'STEP_READY', record: after._id, version: after.version } as const
     void ports.bus.publish({ provider }, hint).catch(() => undefined) // The feeder finds it (P9).

@@ -126,6 +126,14 @@ export const runAndFollow = async (
   }
 }
 
+/** Jobs of a settled record that were left without an end. */
+export const cancelJobs = (context: Context, doc: RecordDocument): void => {
+  for (const [step, { attempts }] of Object.entries(doc.steps))
+    for (const { n, handle, outcome } of attempts)
+      if (handle !== undefined && outcome === 'uncertain')
+        context.track(runErrand(context, doc, { kind: 'cancel', step, attempt: n }), 'A wish to end a job')
+}
+
 /** Asks, and takes what the provider tells as the answer of the call. */
 const runErrand = async (
   context: Context,

@@ -7,7 +7,8 @@ import { setMaxListeners } from 'node:events'
 import { dueTimers } from '../machines/decide.js'
 import type { Permit } from '../providers/gate.js'
 import type { Slot } from '../providers/slots.js'
-import { endRefused, followTurn, fuseNext, runAndFollow } from './calls.js'
+import { isSettled } from '../machines/record.js'
+import { cancelJobs, endRefused, followTurn, fuseNext, runAndFollow } from './calls.js'
 import type { Claims } from './calls.js'
 import type { Context, WorkerDeps } from './context.js'
 import { apply } from './context.js'
@@ -157,7 +158,17 @@ const TIMERS_PER_TURN_MAX = 32
 
 const takeTimerTurn = async (context: Context, delivery: Delivery): Promise<void> => {
   const claims: Claims = new Map()
-  const turn = await context.turns(delivery.hint.record, async (draft, onAbandon) => {
+  let turn = await fireTimers(context, delivery, claims)
+  // The record had moved elsewhere since this process last saw it; now it is read anew.
+  if (turn.kind === 'unchanged' && turn.doc.version < delivery.hint.version)
+    turn = await fireTimers(context, delivery, claims)
+  await acknowledge(context, turn, delivery)
+  if (turn.kind === 'saved') followTurn(context, turn, claims)
+  if (delivery.hint.type === 'OPERATOR_ACTED') endOrphans(context, turn)
+}
+
+const fireTimers = (context: Context, delivery: Delivery, claims: Claims): Promise<Turn> =>
+  context.turns(delivery.hint.record, async (draft, onAbandon) => {
     for (let fired = 0; fired < TIMERS_PER_TURN_MAX; fired += 1) {
       // T2: read from the draft each time; firing one timer may cancel or set others.
       const due = dueTimers(draft.doc, draft.decider.at)[0]
@@ -165,6 +176,9 @@ const takeTimerTurn = async (context: Context, delivery: Delivery): Promise<void
     }
     await fuseNext(context, draft, claims, onAbandon)
   })
-  await acknowledge(context, turn, delivery)
-  if (turn.kind === 'saved') followTurn(context, turn, claims)
+
+/** Whoever took the operator's word may make no calls: jobs that it left running are asked to end here. */
+const endOrphans = (context: Context, turn: Turn): void => {
+  if (turn.kind !== 'saved' && turn.kind !== 'unchanged') return
+  if (isSettled(turn.doc.status)) cancelJobs(context, turn.doc)
 }

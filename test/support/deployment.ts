@@ -10,10 +10,12 @@ import type { Child } from './processes.js'
 import { startChild, waitFor } from './processes.js'
 import { freshDb, freshNats, testMongoUrl, testNatsUrl } from './servers.js'
 
+/** As `http()` takes it, where that is plain data. */
 export type TestProvider = {
+  [option: string]: unknown
   url: string
   slots?: number
-  recovery?: 'idempotent' | 'blind'
+  recovery?: 'idempotent' | 'retrievable' | 'job' | 'in-flight' | 'blind'
   keyTtl?: string
   cost?: 'paid' | 'free'
   longestRun?: string
@@ -50,6 +52,9 @@ export type NodeOptions = {
   providers?: { [name: string]: TestProvider }
   mongoOptions?: { [name: string]: unknown }
   carryOverAfterMs?: number
+  publicUrl?: string
+  port?: number
+  secrets?: { [name: string]: string }
 }
 
 export type TestNode = Child & { url: string }
@@ -62,6 +67,10 @@ export type AttemptJson = {
   possibleDuplicate: boolean
   spend: { amount: string; basis: string } | null
   error: { code: string; kind: string } | null
+  handle: string | null
+  request: { sha256: string; blob?: string } | null
+  evidence: { [name: string]: unknown } | null
+  usage: { [unit: string]: number } | null
 }
 export type RecordJson = {
   id: string
@@ -102,6 +111,9 @@ export type Deployment = {
   ): Promise<{ status: number; body: { id: string; duplicate?: boolean; [fact: string]: unknown } }>
   read(node: TestNode, id: string): Promise<RecordJson>
   settled(node: TestNode, id: string, timeoutMs?: number): Promise<RecordJson>
+  /** Waits until the record is as it should be. */
+  until(node: TestNode, id: string, is: (record: RecordJson) => boolean): Promise<RecordJson>
+  eventually(is: () => Promise<boolean>, what: string): Promise<void>
   dispose(): Promise<void>
 }
 
@@ -169,6 +181,15 @@ export const startDeployment = async (
       )
       return last as unknown as RecordJson
     },
+    async until(node, id, is) {
+      let last: RecordJson | null = null
+      await waitFor(async () => is((last = await read(node, id))), {
+        timeoutMs: 30_000,
+        what: () => `record ${id} to be as expected; it is ${JSON.stringify(last, null, 1)}`,
+      })
+      return last as unknown as RecordJson
+    },
+    eventually: async (is, what) => void (await waitFor(is, { timeoutMs: 20_000, what: () => what })),
     async dispose() {
       await Promise.all(nodes.map((node) => node.kill()))
       await db.dispose()

@@ -83,7 +83,8 @@ const instance = await createEndstate(config, {
   nats,
   roles: setting.roles,
   prefix: setting.prefix,
-  secrets: () => undefined,
+  secrets: (name) => setting.secrets?.[name],
+  publicUrl: setting.publicUrl ?? null,
   log,
   carryOverAfterMs: setting.carryOverAfterMs ?? 1_000,
   ...(setting.stop && { decorate: withFaultpoints(reach) }),
@@ -127,7 +128,9 @@ const handler = (req, res) => {
   )
 }
 await instance.start()
-const listening = setting.roles.includes('api') ? await listen(handler, { host: '127.0.0.1', port: 0 }) : null
+const listening = setting.roles.includes('api')
+  ? await listen(handler, { host: '127.0.0.1', port: setting.port ?? 0 })
+  : null
 say('READY', { url: listening?.url ?? null })
 
 const stop = async () => {
