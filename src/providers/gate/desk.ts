@@ -119,6 +119,7 @@ export const createDesk = (deps: DeskDeps): Desk => {
     ask,
     wakeAt: deps.wakeAt,
     changed: deps.changed,
+    random,
   })
 
   /** What a change of must be told, and ends what was granted under it. */

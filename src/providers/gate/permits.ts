@@ -5,7 +5,8 @@
  * - Q1 A permit that is older than STALE_MS is never handed out; its time on the bucket is given back with the next ask.
  * - Q2 How many are asked for follows the demand: twice as many when they ran out, half as many when they went stale. A
  *   process that makes no calls holds none and asks nothing.
- * - Q3 One ask at a time, none sooner than ASK_EVERY_MS after the one before, and none before the bucket can have more.
+ * - Q3 One ask at a time, none sooner than ASK_EVERY_MS after the one before, and none before the bucket can have more:
+ *   after an ask that found too little, half of what is wanted.
  */
 import type { Grant, Meter, ProviderState } from '../../persistence/contract.js'
 import type { Clock } from '../../worker/contract.js'
@@ -13,6 +14,7 @@ import { dueMs, returnedMs, STALE_MS } from './rates.js'
 
 export const ASK_EVERY_MS = 100
 const ASK_AGAIN_MS = 500
+const SCARCE_MS_MAX = 500
 /** After the last call, permits are held ready for so long. */
 const DEMAND_MS = 2_000
 
@@ -40,6 +42,8 @@ export type PermitDeps = {
   /** To be called at or after this time of the server. */
   wakeAt(atMs: number): void
   changed(): void
+  /** 0 up to 1. */
+  random(): number
 }
 
 type Batch = { count: number; atMs: number }
@@ -50,7 +54,7 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
   let target = 1
   let asking = false
   let askedAtMs = -Infinity
-  let failedUntilMs = 0
+  let scarceUntilMs = 0
   let demandAtMs = -Infinity
   let generation = 0
 
@@ -68,13 +72,17 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
   }
   const readyAtMs = () => {
     const state = deps.state()
-    return Math.max(state ? dueMs(deps.meter(), state) : 0, deps.notBeforeMs(), failedUntilMs)
+    return Math.max(state ? dueMs(deps.meter(), state) : 0, deps.notBeforeMs(), scarceUntilMs)
   }
 
+  /** By chance: a process that always came right after another one would always find nothing. */
+  const scarceMs = (want: number) =>
+    Math.min(SCARCE_MS_MAX, Math.floor(want / 2) * deps.meter().requestIntervalMs) * (0.5 + deps.random())
+
   /** Q2, Q3 */
+  const isWanted = () => deps.clock.monotonicMs() - demandAtMs < DEMAND_MS
   const refill = () => {
-    const wanted = deps.clock.monotonicMs() - demandAtMs < DEMAND_MS
-    if (!wanted || asking || held() * 2 >= Math.min(target, deps.most()) + 1) return
+    if (!isWanted() || asking || held() * 2 >= Math.min(target, deps.most()) + 1) return
     const waitMs = Math.max(askedAtMs + ASK_EVERY_MS - deps.clock.monotonicMs(), readyAtMs() - nowMs())
     if (waitMs > 0) deps.wakeAt(nowMs() + waitMs)
     else void ask()
@@ -90,8 +98,9 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
     returnMs = 0
     const grant = await deps.ask(want, giving)
     asking = false
-    if (!grant) failedUntilMs = nowMs() + ASK_AGAIN_MS
-    else if (grant.granted > 0 && from === generation) {
+    if (!grant) scarceUntilMs = nowMs() + ASK_AGAIN_MS
+    else if (grant.granted < want) scarceUntilMs = nowMs() + scarceMs(want)
+    if (grant && grant.granted > 0 && from === generation) {
       batches.push({ count: grant.granted, atMs: grant.at.getTime() })
       // So that what nobody takes is given back (Q1).
       deps.wakeAt(grant.at.getTime() + STALE_MS)
@@ -104,11 +113,12 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
     free() {
       dropStale()
       if (held() > 0) return held()
+      refill()
       if (asking) return 0
       const atMs = readyAtMs()
       // Taking it finds none, and asks: so a process without work asks nothing (Q2).
-      if (atMs <= nowMs()) return 1
-      deps.wakeAt(atMs)
+      if (atMs <= nowMs() && !isWanted()) return 1
+      if (atMs > nowMs()) deps.wakeAt(atMs)
       return 0
     },
     take() {
@@ -143,7 +153,7 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
       dropStale()
       refill()
       // Nobody asks any more: what is to be given back is given back now.
-      if (returnMs > 0 && !asking && deps.clock.monotonicMs() - demandAtMs >= DEMAND_MS) {
+      if (returnMs > 0 && !asking && !isWanted()) {
         const giving = returnMs
         returnMs = 0
         void deps.ask(0, giving)
