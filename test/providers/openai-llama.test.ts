@@ -1,7 +1,15 @@
-/** A real OpenAI-compatible server: llama.cpp with a small model. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+/**
+ * `openai` with `compatible` against llama.cpp's own server and a small model: a real server that is not OpenAI's, and
+ * its count of tokens. What the model says is not looked at, only that it said it.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { performCall, type CallResult } from '../../src/providers/call.js'
+import type { CallRequest, Progress, Provider } from '../../src/providers/contract.js'
+import { openai, type OpenAiOptions } from '../../src/providers/openai/openai.js'
 import { INSTALL_MS_MAX, startLlama, type ModelServer } from '../support/model-servers.js'
+import { waitFor } from '../support/processes.js'
+import { aRequest, options } from './call-inputs.js'
 
 let llama: ModelServer
 beforeAll(async () => {
@@ -9,34 +17,138 @@ beforeAll(async () => {
 }, INSTALL_MS_MAX)
 afterAll(() => llama.stop())
 
-const post = (body: object): Promise<Response> =>
-  fetch(`${llama.url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'smollm2', messages: [{ role: 'user', content: 'Say hello.' }], ...body }),
-    signal: AbortSignal.timeout(20_000),
+const closing: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close()
+})
+
+const made = (more: Partial<OpenAiOptions> = {}) =>
+  openai({
+    compatible: true,
+    baseUrl: `${llama.url}/v1`,
+    model: 'smollm2',
+    output: 'text',
+    schema: false,
+    maxOutputTokens: 64,
+    temperature: 0,
+    ...more,
   })
 
-describe('the server itself', () => {
-  test('answers a chat completion whole', async () => {
-    const response = await post({ max_tokens: 8, temperature: 0 })
-    const Completion = z.object({
-      choices: z.tuple([
-        z.object({ finish_reason: z.enum(['stop', 'length']), message: z.object({ content: z.string().min(1) }) }),
-      ]),
-      usage: z.object({ prompt_tokens: z.number().min(1), completion_tokens: z.literal(8) }),
+function connect(more: Partial<OpenAiOptions> = {}): Provider {
+  const provider = made(more).create('llama', { secret: () => '' })
+  closing.push(() => provider.close())
+  return provider
+}
+
+const SHORT = { prompt: 'Answer with one word: what is the capital of France?', attach: false }
+const LONG = { prompt: 'Tell me a long story about a lighthouse.', attach: false, maxOutputTokens: 1_000 }
+
+async function call(provider: Provider, more: Partial<CallRequest> = {}): Promise<CallResult> {
+  const request = aRequest({ request: SHORT, deadlineMs: 30_000, ...more })
+  return performCall(provider, { ...request, built: await provider.build!(request) }, options())
+}
+
+/** The server's own count. */
+async function metric(name: string): Promise<number> {
+  const text = await (await fetch(`${llama.url}/metrics`, { signal: AbortSignal.timeout(5_000) })).text()
+  return Number(new RegExp(`^llamacpp:${name} (\\d+)`, 'm').exec(text)?.[1] ?? Number.NaN)
+}
+const tokensPredicted = () => metric('tokens_predicted_total')
+
+test('is free and blind', () => {
+  expect(made().terms('llama')).toMatchObject({ recovery: 'blind', cost: 'free', spendMax: null, model: 'smollm2' })
+  expect(connect().ask).toBeUndefined()
+})
+
+describe.each([
+  ['whole', { stream: false }],
+  ['streamed', { stream: true }],
+])('an answer that comes %s', (_, mode) => {
+  test('is text, with the usage that the server counted, and costs nothing', async () => {
+    const before = await tokensPredicted()
+    const result = await call(connect(mode))
+    expect(result).toMatchObject({
+      kind: 'succeeded',
+      output: expect.stringMatching(/\w/) as string,
+      spend: null,
+      usage: { inputTokens: expect.any(Number) as number, outputTokens: expect.any(Number) as number },
+      evidence: { status: 200, model: 'smollm2', finishReason: 'stop' },
     })
-    expect(response.status).toBe(200)
-    expect(Completion.parse(await response.json()).choices[0].finish_reason).toBe('length')
+    const { outputTokens } = (result as { usage: { outputTokens: number } }).usage
+    expect(outputTokens).toBeGreaterThan(0)
+    expect((await tokensPredicted()) - before).toBe(outputTokens)
   })
 
-  test('streams one, with its usage before the end', async () => {
-    const response = await post({ max_tokens: 4, stream: true, stream_options: { include_usage: true } })
-    const lines = (await response.text()).split('\n').filter((line) => line.startsWith('data: '))
-    expect(lines.at(-1)).toBe('data: [DONE]')
-    const last = z
-      .object({ usage: z.object({ completion_tokens: z.number() }) })
-      .parse(JSON.parse(lines.at(-2)!.slice('data: '.length)))
-    expect(last.usage.completion_tokens).toBe(4)
+  test('that was cut by its limit is partial', async () => {
+    const result = await call(connect(mode), { request: { ...LONG, maxOutputTokens: 4 } })
+    expect(result).toMatchObject({
+      kind: 'failed',
+      retryable: false,
+      error: { code: 'length', kind: 'partial' },
+      usage: { outputTokens: 4 },
+    })
+  })
+})
+
+test('the same request gives the same answer again: blind, and nothing is remembered', async () => {
+  const provider = connect()
+  const before = await tokensPredicted()
+  const [first, second] = [await call(provider), await call(provider)]
+  expect(first).toMatchObject({ kind: 'succeeded' })
+  expect(second).toMatchObject({ kind: 'succeeded' })
+  const { outputTokens } = (first as { usage: { outputTokens: number } }).usage
+  expect((await tokensPredicted()) - before).toBeGreaterThanOrEqual(2 * outputTokens - 1)
+})
+
+test('a schema holds even a small model to the form that the step wants', async () => {
+  const Capital = z.strictObject({ country: z.string(), isCapital: z.boolean() })
+  const provider = connect({ schema: true, output: 'json' })
+  const result = await call(provider, { outputSchema: z.toJSONSchema(Capital) })
+  if (result.kind !== 'succeeded') throw new Error(JSON.stringify(result))
+  Capital.parse(result.output)
+})
+
+test.each([{ stream: false }, { stream: true }])('no answer within 50 ms is a doubt: %o', async (mode) => {
+  const told: Progress[] = []
+  const onProgress = (progress: Progress) => void told.push(progress)
+  const result = await call(connect(mode), { request: LONG, deadlineMs: 50, onProgress })
+  const inDoubt = { kind: 'uncertain', error: { code: 'deadline-exceeded', kind: 'unknown' } }
+  // A stream whose first bytes came in time was seen to run: its result is lost, for certain.
+  const lost = { kind: 'failed', error: { code: 'stream-cut', kind: 'partial' } }
+  expect(result).toMatchObject(mode.stream && result.kind === 'failed' ? lost : inDoubt)
+  // It sees that nobody listens any more, and stops.
+  await waitFor(async () => (await metric('requests_processing')) === 0, {
+    timeoutMs: 30_000,
+    what: 'the server to rest',
+  })
+})
+
+test('a stream tells how far it is before its end', async () => {
+  const told: Progress[] = []
+  const result = await call(connect({ stream: true }), {
+    request: { ...LONG, maxOutputTokens: 60 },
+    onProgress: (progress) => void told.push(progress),
+  })
+  expect(result.kind).toBe('failed')
+  expect(told.some(({ outputTokens = 0 }) => outputTokens > 0 && outputTokens < 60)).toBe(true)
+})
+
+test('a request that the server refuses was not executed', async () => {
+  const result = await call(connect({ extra: { top_k: 'many' } }))
+  expect(result).toMatchObject({ kind: 'failed', error: { kind: 'not-executed' } })
+})
+
+test('readiness tells whether the model is listed', async () => {
+  const ask = (provider: Provider) => provider.ready!(AbortSignal.timeout(5_000))
+  expect(await ask(connect())).toEqual({ ready: true, detail: 'The model smollm2 is there.' })
+  expect((await ask(connect({ model: 'other' }))).detail).toBe('The server does not list the model other.')
+})
+
+test('a server that was killed was certainly not asked', async () => {
+  await llama.stop()
+  expect(await call(connect())).toMatchObject({
+    kind: 'failed',
+    retryable: true,
+    error: { code: 'connection-refused', kind: 'not-executed' },
   })
 })

@@ -83,6 +83,10 @@ describe('options that do not fit together are named', () => {
     expect(make).not.toThrow('hunter2')
   })
 
+  test('a key may come by a header', () => {
+    expect(() => openai({ model: 'gpt-test', headers: { 'Api-Key': env('AZURE_KEY') } })).not.toThrow()
+  })
+
   test('a secret is read when the worker starts, and never shown', () => {
     const factory = openai(good)
     const provider = factory.create('gpt', { secret: () => 'sk-hunter2' })

@@ -7,6 +7,7 @@ import type { Provider } from '../../src/providers/contract.js'
 import type { OpenAiOptions } from '../../src/providers/openai/openai.js'
 import { performCall } from '../../src/providers/call.js'
 import { startOpenAiServer, type OpenAiServer, type Plan } from '../support/protocol/openai-server.js'
+import { reply, startWireServer } from './http-wire-server.js'
 import { aRequest, bytesInput, jsonInput, options } from './call-inputs.js'
 import { askOnce, callOnce, providerFor, USUAL_OUTPUT, USUAL_SPEND, USUAL_USAGE } from './openai-fixture.js'
 
@@ -112,6 +113,16 @@ describe('a background response is a job', () => {
     expect(await askOnce(gone, { handle: 'resp_0001' })).toMatchObject({ kind: 'unknown', code: 'connection-refused' })
   })
 
+  test('another response than the one that was asked for says nothing', async () => {
+    const body = JSON.stringify({ id: 'resp_8', status: 'completed', output: [] })
+    const confused = await startWireServer((socket) => reply(socket, 200, body))
+    const gpt = providerFor({ baseUrl: new URL('/v1', confused.url).href }, { background: true })
+    expect(await askOnce(gpt, { handle: 'resp_7' })).toMatchObject({ kind: 'unknown', code: 'unexpected-answer' })
+    expect(await askOnce(gpt, { handle: 'resp_8' })).toMatchObject({ kind: 'partial', code: 'no-text' })
+    await gpt.close()
+    await confused.close()
+  })
+
   test('cancelling asks for it, and only once there is an id', async () => {
     const gpt = job()
     await callOnce(gpt)
@@ -193,8 +204,18 @@ describe('a streamed response', () => {
 
   test('a stream that said its end is over, also when the server leaves it open', async () => {
     server.plan({ keepOpen: true })
-    const { answer } = await callOnce(provider(), {}, AbortSignal.timeout(8000))
+    const deadline = AbortSignal.timeout(8000)
+    const { answer } = await callOnce(provider(), {}, deadline)
     expect(answer).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
+    expect(deadline.aborted).toBe(false)
+  })
+
+  test('one that is larger than the limit is in doubt: the look-up is smaller', async () => {
+    const gpt = provider({ responseBytesMax: 2500 })
+    server.plan({ byteByByte: true })
+    const { answer } = await callOnce(gpt)
+    expect(answer).toMatchObject({ kind: 'unknown', code: 'stream-cut', handle: 'resp_0001' })
+    expect(await askOnce(gpt, { handle: 'resp_0001' })).toMatchObject({ kind: 'succeeded' })
   })
 
   test('bytes that come one by one, in the middle of characters, are the same answer', async () => {

@@ -35,7 +35,7 @@ export type OpenAiOptions = {
   cost?: 'paid' | 'free'
   /** Up to and with the version. Default `https://api.openai.com/v1`. */
   baseUrl?: string
-  /** Needed unless `compatible`. */
+  /** Needed unless `compatible`, or a header brings it (`api-key` at Azure). */
   apiKey?: Secret
   /** For example `{ 'OpenAI-Organization': '…' }`. */
   headers?: { [name: string]: string | Secret }
@@ -228,7 +228,9 @@ function conflictOf(options: Parsed): string | null {
   if (compatible && options.baseUrl === undefined)
     return 'baseUrl: a compatible server needs one, for example "http://127.0.0.1:11434/v1"'
   if (compatible && store !== undefined) return 'store: a compatible server keeps nothing that could be looked up'
-  if (!compatible && options.apiKey === undefined) return "apiKey: is missing, write env('OPENAI_API_KEY')"
+  const bringsKey = Object.keys(options.headers).some((name) => /^(authorization|api-key)$/i.test(name))
+  if (!compatible && options.apiKey === undefined && !bringsKey)
+    return "apiKey: is missing, write env('OPENAI_API_KEY')"
   if (!compatible && options.cost !== undefined) return 'cost: OpenAI is paid; only a compatible server may be free'
   if (background && chat) return 'background: only the responses API has background jobs'
   if (background && store === false) return 'store: a background job is always stored, because it is fetched by its id'
