@@ -6,6 +6,7 @@ import type { Fault } from './faulty-server.js'
 import {
   assertKind,
   assertSilent,
+  errorOf,
   later,
   questionOf,
   REQUEST_KEY,
@@ -80,8 +81,10 @@ async function startsNothing(rig: Rig): Promise<void> {
 
 async function unanswered(rig: Rig): Promise<void> {
   const { handle } = await ran(rig)
-  const json = { error: { message: rig.subject.content.join(' ') } }
-  const instead = (status: number): Fault => ({ kind: 'instead', response: { status, json } })
+  const instead = (status: number): Fault => ({
+    kind: 'instead',
+    response: { status, json: errorOf(rig.subject, status) },
+  })
   const faults: [string, Fault][] = [
     ['a question that was read and cut', { kind: 'read-and-cut', how: 'reset' }],
     ['a question that was read and closed', { kind: 'read-and-cut', how: 'close' }],

@@ -37,7 +37,9 @@ export async function withRig(
   use: (rig: Rig) => Promise<void>,
   baseUrl?: string,
 ): Promise<void> {
-  const server = await startFaultyServer(subject.protocol())
+  const started = await subject.protocol()
+  const { protocol, close } = typeof started === 'function' ? { protocol: started, close: null } : started
+  const server = await startFaultyServer(protocol)
   let provider: Provider | undefined
   try {
     const factory = subject.create(baseUrl ?? server.url)
@@ -46,6 +48,7 @@ export async function withRig(
   } finally {
     await provider?.close()
     await server.close()
+    await close?.()
   }
 }
 
@@ -171,6 +174,12 @@ export async function within<T>(work: Promise<T>, ms: number, what: string): Pro
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** An error in the provider's form, whose message quotes the content, as some do. */
+export function errorOf({ content, error }: ProviderSubject, status: number): unknown {
+  const message = `it is about ${content.join(' and ')}`
+  return error === undefined ? { error: { message } } : error(status, message)
 }
 
 export function assertKind(answer: CallAnswer | AskAnswer, kinds: readonly string[], when: string): void {

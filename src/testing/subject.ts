@@ -26,6 +26,9 @@ export type Protocol = (
   server: { url: string },
 ) => ProtocolResponse | Promise<ProtocolResponse>
 
+/** With `close`, where the protocol has something to take down. */
+export type StartedProtocol = Protocol | { protocol: Protocol; close(): Promise<void> }
+
 export type Uncertain = 'unknown' | 'executed' | 'not-executed'
 
 export type ProviderSubject = {
@@ -34,7 +37,7 @@ export type ProviderSubject = {
   /** The adapter, made to speak to this base URL (`http://127.0.0.1:…`, without a slash at its end). */
   create(baseUrl: string): ProviderFactory
   /** A provider that has seen nothing yet: asked for once per check. */
-  protocol(): Protocol
+  protocol(): StartedProtocol | Promise<StartedProtocol>
   /** What is sent besides the usual: `input`, `request`, `outputSchema`. Put a word of `content` into it. */
   request?: Partial<Pick<CallRequest, 'input' | 'request' | 'outputSchema' | 'outputs'>>
   /** The whole output of a right answer, to be compared. */
@@ -43,6 +46,8 @@ export type ProviderSubject = {
   content: readonly [string, ...string[]]
   /** Values of secrets, where any text won't do: a webhook's key, say. */
   secrets?: { [name: string]: string }
+  /** The JSON that the provider puts its errors into. Default `{ error: { message } }`. */
+  error?: (status: number, message: string) => unknown
   /** What the provider's documentation says of a 500 and a 503. Default `unknown`. */
   documented?: { 500?: Uncertain; 503?: Uncertain }
   /** Polls until a job of this protocol has ended. Default 20. */

@@ -15,8 +15,9 @@ import type { Check, ProviderSubject } from './subject.js'
 
 export { startFaultyServer } from './faulty-server.js'
 export type { Fault, Faults, FaultyServer } from './faulty-server.js'
+export { forwardTo } from './forward.js'
 export { bytesInput, jsonInput } from './rig.js'
-export type { Check, Protocol, ProtocolRequest, ProtocolResponse, ProviderSubject } from './subject.js'
+export type { Check, Protocol, ProtocolRequest, ProtocolResponse, ProviderSubject, StartedProtocol } from './subject.js'
 
 /** The checks for one adapter, each on its own. Throws what the subject's `create` throws. */
 export const conformanceOf = (subject: ProviderSubject): Check[] =>

@@ -5,9 +5,9 @@ import type { WebhookDelivery } from '../../src/providers/contract.js'
 export const WEBHOOK_SECRET = `whsec_${Buffer.from('a-key-for-tests-of-32-bytes-len!').toString('base64')}`
 
 /** Signed now: a delivery that is older than five minutes is refused. */
-export function deliveryFor(json: unknown, at = new Date()): WebhookDelivery {
+export function deliveryFor(json: unknown, at = new Date(), secret = WEBHOOK_SECRET): WebhookDelivery {
   const body = Buffer.from(JSON.stringify(json))
-  const signature = new Webhook(WEBHOOK_SECRET).sign('msg_1', at, body.toString('utf8'))
+  const signature = new Webhook(secret).sign('msg_1', at, body.toString('utf8'))
   return {
     headers: {
       'webhook-id': 'msg_1',
