@@ -1,4 +1,5 @@
 /** What `replicate` and `cog` build, and what their configs may say: the same parts give the same bytes, mistakes are named. */
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RequestParts } from '../../src/providers/contract.js'
@@ -9,6 +10,7 @@ import { replicate, withWebhook, type ReplicateOptions } from '../../src/provide
 import { env } from '../../src/providers/secret.js'
 import { aRequest, bytesInput, jsonInput } from './call-inputs.js'
 import { aQuestion } from './replicate-rig.js'
+import { ownReader, reader } from './replicate-shown.js'
 
 const rules: InputRules = { inputField: null, tokenField: null }
 const build = (parts: Partial<RequestParts>, more: Partial<InputRules> = {}) =>
@@ -241,5 +243,22 @@ describe('a config', () => {
     expect(cog({ url }).terms('cog')).toMatchObject({ recovery: 'in-flight', cost: 'free', spendMax: null })
     const paid = cog({ url, cost: 'paid', prices: { currency: 'EUR', perSecond: '0.01' }, longestRun: '1m' })
     expect(Number(paid.terms('cog').spendMax?.amount)).toBeCloseTo(0.6, 6)
+  })
+})
+
+describe('docs/providers.md', () => {
+  const page = readFileSync(new URL('../../docs/providers.md', import.meta.url), 'utf8')
+  const source = readFileSync(new URL('./replicate-shown.ts', import.meta.url), 'utf8')
+
+  test('shows configs that are valid, and says what a doubt about them costs', () => {
+    const shown = source.slice(source.indexOf('export const reader')).replaceAll('export const', 'const').trim()
+    expect(page).toContain(shown)
+    expect(reader.terms('reader')).toMatchObject({
+      recovery: 'job',
+      findsByToken: true,
+      model: 'clinic/referral-reader',
+    })
+    expect(Number(reader.terms('reader').spendMax?.amount)).toBeCloseTo(1.17, 6)
+    expect(ownReader.terms('own')).toMatchObject({ recovery: 'in-flight', cost: 'free', longestRunMs: 120_000 })
   })
 })
