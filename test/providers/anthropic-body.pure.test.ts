@@ -59,6 +59,13 @@ describe('the body', () => {
     expect(bodyOf(await build({}, more))).toMatchObject({ max_tokens: 100, system: 'O', temperature: 0.9 })
   })
 
+  test('of a tool takes no choice between forms at its top', async () => {
+    const either = { type: 'object', oneOf: [{ required: ['a'] }, { required: ['b'] }] }
+    expect(bodyOf(await build({ outputSchema: either }))).toMatchObject({
+      tools: [{ input_schema: { type: 'object', properties: { answer: either }, required: ['answer'] } }],
+    })
+  })
+
   test('keeps what extra says beside the schema', async () => {
     const more = { output: 'schema', extra: { output_config: { effort: 'low' } } } as const
     expect(bodyOf(await build({}, more))).toMatchObject({
@@ -188,6 +195,9 @@ describe('the options', () => {
       spendMax: { amount: '3.0015', currency: 'USD' },
       model: 'claude-test',
     })
+    const spendMax = { amount: '0.20', currency: 'EUR' }
+    expect(anthropic(anOptions({ spendMax })).terms('claude').spendMax).toEqual(spendMax)
+    expect(anthropic(anOptions({}, null)).terms('claude').spendMax).toBeNull()
     expect(factory.slots).toBe(8)
     expect(factory.limits).toEqual({ requestsPerMinute: 50 })
   })
@@ -201,6 +211,8 @@ describe('the options', () => {
       /prices.inputPerMillion: .*decimal string/,
     ],
     ['a base URL with the version', { baseUrl: 'https://api.anthropic.com/v1' }, /before "\/v1"/],
+    ['a base URL with a query', { baseUrl: 'https://host/?key=x' }, /no user, password, query/],
+    ['a base URL of another kind', { baseUrl: 'ftp://host' }, /https:\/\/ or http:\/\//],
     ['a base URL with a password', { baseUrl: 'https://a:b@host' }, /no user, password/],
     ['a field of its own in extra', { extra: { tools: [] } }, /extra.tools: is set by the provider/],
     ['a header of the wire', { headers: { 'Transfer-Encoding': 'x' } }, /Transfer-Encoding/],

@@ -43,6 +43,18 @@ describe('an answer', () => {
     expect(seen!.body).toMatchObject({ stream: true, tool_choice: { type: 'tool', name: 'answer' } })
   })
 
+  test('is asked for with the headers of the config, and with the key whatever they say', async () => {
+    const server = await serve()
+    server.reply(TOOL)
+    const headers = { 'Anthropic-Beta': 'a-2026', 'X-API-Key': 'other', 'Anthropic-Version': '2023-06-01' }
+    expect((await call(connect(server.url, { headers }))).result.kind).toBe('succeeded')
+    expect(server.calls[0]!.headers).toMatchObject({
+      'anthropic-beta': 'a-2026',
+      'x-api-key': 'test-key',
+      'anthropic-version': '2023-06-01',
+    })
+  })
+
   test.each<[NonNullable<AnthropicOptions['output']>, string, unknown]>([
     ['text', '  Ünïcödé 🩺 text ', '  Ünïcödé 🩺 text '],
     ['json', '{"name":"Zoë","age":1}', { name: 'Zoë', age: 1 }],
