@@ -7,14 +7,13 @@
  *    bounded by its limit; its time by the charges of one window.
  */
 import type { Document } from 'mongodb'
-import type { ChargeRow, Page, RecordStore } from './contract.js'
+import type { ChargeFilter, ChargeRow, Page } from './contract.js'
 import { withDeadline } from './deadline.js'
 import { reading } from './failures.js'
 import { chargeToken, parseChargeToken } from './page-token.js'
 import type { ChargePlace } from './page-token.js'
 import type { StoreIo } from './store-io.js'
 
-type ChargeFilter = Parameters<RecordStore['charges']>[0]
 /** `from` and `to` are both inside. */
 type Window = { from: number; to: number }
 
@@ -47,7 +46,7 @@ export const chargePipeline = (
   limit: number,
 ): Document[] => {
   const within = { $gte: new Date(window.from), $lte: new Date(window.to) }
-  const { source, pipeline } = filter
+  const { source, pipeline, key, currency, simulated } = filter
   return [
     {
       $match: {
@@ -58,7 +57,15 @@ export const chargePipeline = (
     },
     { $project: { source: 1, pipeline: 1, charge: { $objectToArray: '$charges' } } },
     { $unwind: '$charge' },
-    { $match: { 'charge.v.at': within, ...(after && beyond(after)) } },
+    {
+      $match: {
+        'charge.v.at': within,
+        ...(key !== undefined && { 'charge.k': key }),
+        ...(currency !== undefined && { 'charge.v.currency': currency }),
+        ...(simulated !== undefined && { 'charge.v.simulated': simulated ? true : { $ne: true } }),
+        ...(after && beyond(after)),
+      },
+    },
     { $sort: { 'charge.v.at': -1, _id: -1, 'charge.k': -1 } },
     { $limit: limit },
   ]

@@ -18,6 +18,8 @@ import type {
   RecordStatus,
 } from '../machines/record.js'
 
+import type { Doubt, Explanation, LedgerAttempt, LedgerGroup, LedgerQuery } from './ledger-contract.js'
+
 export type { MutableFields }
 
 /**
@@ -67,6 +69,16 @@ export type DueRecord = { id: string; version: number; wakeAt: Date }
 export type WaitingRecord = { id: string; version: number; source: string; readyAt: Date }
 export type ChargeRow = Charge & { record: string; key: string; source: string; pipeline: string }
 
+export type ChargeFilter = {
+  source?: string
+  pipeline?: string
+  from?: Date
+  to?: Date
+  key?: string
+  currency?: string
+  simulated?: boolean
+}
+
 /** A record's facts that a sink has not got, in their order. What is beside them never changes. */
 export type UnsentRecord = {
   id: string
@@ -114,10 +126,16 @@ export interface RecordStore {
   referencedBlobs(ids: readonly string[]): Promise<Set<string>>
 
   list(filter: RecordFilter, page: { limit: number; token: string | null }): Promise<Page<RecordDocument>>
-  charges(
-    filter: { source?: string; pipeline?: string; from?: Date; to?: Date },
+  /** `from` and `to` are both inside. */
+  charges(filter: ChargeFilter, page: { limit: number; token: string | null }): Promise<Page<ChargeRow>>
+  /** Sums of charges and attempts, by what is alike. Throws LedgerTooLarge. */
+  ledger(query: LedgerQuery): Promise<LedgerGroup[]>
+  /** The attempts behind the sums, newest record first. */
+  ledgerAttempts(
+    query: LedgerQuery,
+    only: { explanation?: Explanation; doubt?: Doubt },
     page: { limit: number; token: string | null },
-  ): Promise<Page<ChargeRow>>
+  ): Promise<Page<LedgerAttempt>>
   counts(): Promise<{ [status in RecordStatus]: number }>
 
   /** Records with facts that `sink` has not got, oldest first, by (at, id) after the cursor. */
@@ -197,6 +215,13 @@ export type Member = {
 export class StoreUnavailable extends Error {
   readonly code = 'store-unavailable'
 }
+/** More groups than one answer may hold. */
+export class LedgerTooLarge extends Error {
+  readonly code = 'ledger-too-large'
+  constructor(groupsMax: number) {
+    super(`The ledger has more than ${groupsMax} groups here. Ask for one source or pipeline, or a shorter time.`)
+  }
+}
 export class BlobTooLarge extends Error {
   readonly code = 'blob-too-large'
   readonly bytesMax: number
@@ -210,6 +235,8 @@ export class BlobMissing extends Error {
 }
 
 export type { HistoryEntry, OutboxEntry, RecordDocument }
+export { DOUBTS, EXPLANATIONS } from './ledger-contract.js'
+export type { Doubt, Explanation, LedgerAttempt, LedgerGroup, LedgerQuery } from './ledger-contract.js'
 export { LATENCY_BOUNDS_MS } from './provider-states-contract.js'
 export type {
   BreakerState,

@@ -119,7 +119,10 @@ export const chargesIn = (
       (filter.source ?? row.source) === row.source &&
       (filter.pipeline ?? row.pipeline) === row.pipeline &&
       (!filter.from || row.at >= filter.from) &&
-      (!filter.to || row.at <= filter.to),
+      (!filter.to || row.at <= filter.to) &&
+      (filter.key ?? row.key) === row.key &&
+      (filter.currency ?? row.currency) === row.currency &&
+      (filter.simulated ?? row.simulated === true) === (row.simulated === true),
   )
   const { items, more } = pageOf(matching, start && { at: start.at, id: chargeId(start.record, start.key) }, page.limit)
   const last = items.at(-1)

@@ -3,6 +3,7 @@
  * suite; nothing is ever unknown here. Answers come in a later microtask, never in the caller's own turn.
  */
 import type { RecordStore, UnsentRecord } from './contract.js'
+import { ledgerAttemptsIn, ledgerIn } from './memory-ledger.js'
 import { chargesIn, countsIn, dueIn, listIn, unknownVersionsIn, waitingIn, waitingSourcesIn } from './memory-queries.js'
 import { insertOne, readCopy, saveOne, withUnsent } from './memory-records.js'
 import type { MemoryRecords } from './memory-records.js'
@@ -70,6 +71,8 @@ export const createMemoryRecordStore = (options: MemoryRecordStoreOptions = {}):
     },
     list: async (filter, page) => listIn(records, filter, page),
     charges: async (filter, page) => chargesIn(records, filter, page),
+    ledger: async (query) => ledgerIn(records, query),
+    ledgerAttempts: async (query, only, page) => ledgerAttemptsIn(records, query, only, page),
     counts: async () => countsIn(records),
     unsent: async (sink, limit, after) => {
       assertSink(sinks, sink)

@@ -8,6 +8,7 @@ import { listCharges } from './charges.js'
 import type { RecordStore } from './contract.js'
 import { isSharded } from './deployment.js'
 import { insertRecords } from './insert.js'
+import { listLedger, sumLedger } from './ledger.js'
 import { loadRecords } from './load.js'
 import { findUnsent, markSending, markSent } from './outbox.js'
 import { countByStatus, findDue, findReferencedBlobs, findUnknownVersions, listRecords } from './queries.js'
@@ -37,6 +38,8 @@ export const createMongoRecordStore = (db: Db, options: MongoRecordStoreOptions 
     referencedBlobs: (ids) => findReferencedBlobs(io, ids),
     list: (filter, page) => listRecords(io, filter, page),
     charges: (filter, page) => listCharges(io, filter, page),
+    ledger: (query) => sumLedger(io, query),
+    ledgerAttempts: (query, only, page) => listLedger(io, query, only, page),
     counts: () => countByStatus(io),
     unsent: (sink, limit, after) => findUnsent(io, sink, limit, after),
     markSending: (sink, sending) => markSending(io, sink, sending),

@@ -32,6 +32,15 @@ const recordPlace = z.tuple([ms, place]).transform(([at, id]): RecordPlace => ({
 export const recordToken = ({ at, id }: RecordPlace): string => encode([at.getTime(), id])
 export const parseRecordToken = (token: string): RecordPlace => parseToken(token, recordPlace)
 
+/** The last attempt of a page. */
+export type AttemptPlace = { at: Date; id: string; step: string; n: number }
+const attemptPlace = z
+  .tuple([ms, place, place, z.number().int().min(0)])
+  .transform(([at, id, step, n]): AttemptPlace => ({ at: new Date(at), id, step, n }))
+export const attemptToken = (last: { acceptedAt: Date; record: string; step: string; n: number }): string =>
+  encode([last.acceptedAt.getTime(), last.record, last.step, last.n])
+export const parseAttemptToken = (token: string): AttemptPlace => parseToken(token, attemptPlace)
+
 /** The last charge of a page. */
 export type ChargePlace = { at: Date; record: string; key: string }
 const chargePlace = z

@@ -71,6 +71,27 @@ export function perMillion(amount: string, count: number | bigint, rounding: 'ex
 /** The same amount without zeros at its end. */
 export const trimDecimal = (value: string): string => fromUnits(toUnits(value), 0)
 
+const TOTAL_PATTERN = /^-?\d{1,40}(\.\d{1,12})?$/
+
+/** Totals may be longer than an amount, and below zero. */
+function totalUnits(value: string): bigint {
+  if (!TOTAL_PATTERN.test(value)) throw new TypeError(`A total is a decimal string, not ${JSON.stringify(value)}.`)
+  const [whole = '0', fraction = ''] = value.split('.')
+  return BigInt(whole + fraction.padEnd(FRACTION_DIGITS, '0'))
+}
+
+function totalOf(units: bigint, digits: number): string {
+  const text = (units < 0n ? -units : units).toString().padStart(FRACTION_DIGITS + 1, '0')
+  const whole = text.slice(0, -FRACTION_DIGITS)
+  const fraction = text.slice(-FRACTION_DIGITS).slice(0, digits)
+  return `${units < 0n ? '-' : ''}${whole}${fraction === '' ? '' : `.${fraction}`}`
+}
+
+const moreDigits = (a: string, b: string): number => Math.max(fractionLength(a), fractionLength(b))
+/** Exact, without a limit; as many digits after the point as the more precise of the two. */
+export const addTotals = (a: string, b: string): string => totalOf(totalUnits(a) + totalUnits(b), moreDigits(a, b))
+export const subtractTotals = (a: string, b: string): string => totalOf(totalUnits(a) - totalUnits(b), moreDigits(a, b))
+
 export const isZeroDecimal = (value: string): boolean => /^0(\.0{1,12})?$/.test(value)
 
 const fractionLength = (value: string): number => value.split('.')[1]?.length ?? 0

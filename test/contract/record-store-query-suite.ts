@@ -183,12 +183,23 @@ const chargeTests = (get: () => RecordStore): void => {
     expect(await rows({ source: 'nobody' })).toEqual([])
   })
 
+  it('filters by key, by currency and by whether it was simulated', async () => {
+    const dollars = { ...charge('1', at(600_000)), currency: 'USD', simulated: true }
+    await get().insert([record('ch-5', { source: 'pay-c', charges: { read: dollars, record: charge('2', at(1)) } })])
+    const of = (filter: object) => rows({ source: 'pay-c', ...filter })
+    expect(await of({ key: 'record' })).toEqual(['ch-5/record'])
+    expect(await of({ currency: 'USD' })).toEqual(['ch-5/read'])
+    expect(await of({ simulated: true })).toEqual(['ch-5/read'])
+    expect(await of({ simulated: false })).toEqual(['ch-5/record'])
+    expect(await of({ simulated: false, currency: 'USD' })).toEqual([])
+  })
+
   it('filters by pipeline and by time, both ends included', async () => {
     expect(await rows({ source: 'pay-a', pipeline: 'p2' })).toEqual(['ch-2/read'])
     expect(await rows({ source: 'pay-a', from: at(11) })).toEqual(['ch-1/record'])
     expect(await rows({ source: 'pay-a', from: at(10), to: at(10) })).toEqual(OF_A.slice(1))
     expect(await rows({ source: 'pay-a', to: at(9) })).toEqual([])
-    expect((await rows({ from: at(10) })).slice(0, 2)).toEqual(['ch-3/record', 'ch-1/record'])
+    expect((await rows({ from: at(10), simulated: false })).slice(0, 2)).toEqual(['ch-3/record', 'ch-1/record'])
   })
 }
 

@@ -1,7 +1,7 @@
 /** Amounts against BigInt, and spend from a price table (T1 to T3). */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isDecimal, multiplyDecimal, perMillion } from '../../src/providers/decimal.js'
+import { addTotals, isDecimal, multiplyDecimal, perMillion, subtractTotals } from '../../src/providers/decimal.js'
 import { priceTableSchema, spendBound, spendOfUsage } from '../../src/providers/price-table.js'
 import type { PriceTable } from '../../src/providers/price-table.js'
 
@@ -63,6 +63,26 @@ describe('products', () => {
   test('the digits of the amount are kept, zeros that follow from the division are not', () => {
     expect(multiplyDecimal('0.40', 3)).toBe('1.20')
     expect(perMillion('2.50', 1_000)).toBe('0.0025')
+  })
+})
+
+describe('totals', () => {
+  const total = fc
+    .tuple(fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n }), digits(12))
+    .map(([whole, fraction]) => (fraction === '' ? `${whole}` : `${whole}.${fraction}`))
+
+  test('sums and differences are exact, below zero and beyond any amount', () => {
+    fc.assert(
+      fc.property(total, total, (a, b) => {
+        expect(units(addTotals(a, b))).toBe(units(a) + units(b))
+        expect(units(subtractTotals(a, b))).toBe(units(a) - units(b))
+      }),
+    )
+  })
+
+  test('a difference below one keeps its sign and its zero', () => {
+    expect(subtractTotals('0.10', '0.3')).toBe('-0.20')
+    expect(subtractTotals('0.3', '0.30')).toBe('0.00')
   })
 })
 

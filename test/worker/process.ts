@@ -99,6 +99,8 @@ export const startProcess = async (world: World, options: ProcessOptions) => {
     roles,
     // Only the role api asks for it.
     nats: {} as NatsConnection,
+    secret: () => '',
+    facts: false,
     prefix: 'endstate',
     carryOverAfterMs: options.carryOverAfterMs ?? 600_000,
     pipelines: compiled,
