@@ -46,7 +46,7 @@ export type JobOptions = {
   /** Asked with GET. Default url: the handle is the path or URL itself. */
   poll: StatusReading & {
     url?: PathOf
-    /** The first pause, where the provider's Retry-After says nothing. */
+    /** The pause before the next question, where the provider's Retry-After says nothing. Default: the machine's. */
     every?: Duration
   }
   /** Where the output is not in the status' answer: one more GET, once the job has succeeded. */
@@ -111,7 +111,7 @@ export type HttpRecovery =
 export type HttpOptions = HttpCommonOptions & HttpRecovery
 
 export type HttpCommonOptions = {
-  /** Absolute, http or https, without user and password in it. `{requestKey}` in its path is replaced by the key. */
+  /** Absolute, http or https, without user and password in it. `{requestKey}` in it is replaced by the key. */
   url: string
   /** Default POST. */
   method?: 'POST' | 'PUT'

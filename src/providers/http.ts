@@ -91,9 +91,9 @@ async function call(
   return settings.job === null ? readAnswer(reading, settings) : readTaken(reading, settings, settings.job)
 }
 
-/** The key in braces is encoded when the URL is parsed. */
+/** The braces are encoded in a parsed URL's path, but not in its query. */
 const submitPath = ({ url }: HttpSettings, requestKey: string): string =>
-  url.pathname.replaceAll('%7BrequestKey%7D', encodeURIComponent(requestKey)) + url.search
+  (url.pathname + url.search).replaceAll(/%7BrequestKey%7D|\{requestKey\}/g, encodeURIComponent(requestKey))
 
 /** A refusal that names a time holds for every call to the provider, not for this one alone. */
 function pausing<F extends Extract<Reading, { ok: false }>['failure']>(failure: F): F {

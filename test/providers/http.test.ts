@@ -290,6 +290,13 @@ describe('a connection that never stood proves that nothing ran', () => {
 })
 
 describe('what is sent and what is read', () => {
+  test('the key stands in the url where it is named there', async () => {
+    const server = await serve((socket) => reply(socket, 200, '{}'))
+    const url = `${server.url}/{requestKey}?id={requestKey}`
+    await call(connect(url, { method: 'PUT', recovery: 'in-flight' }), { requestKey: 'a/b 1' })
+    expect(server.requests[0]?.head).toMatch(/^PUT \/infer\/a%2Fb%201\?id=a%2Fb%201 HTTP/)
+  })
+
   test('the key, the secrets and the length are in the headers', async () => {
     const server = await serve((socket) => reply(socket, 200, '{}'))
     const provider = connect(server.url, {
