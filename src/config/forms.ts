@@ -100,7 +100,7 @@ const choice = ({ step, ways }: Form & { kind: 'choice' }, place: Place): LaidOu
   const last = targets.at(-1)!
   const done = targets.slice(0, -1).map(({ name, target }) => {
     const guard = `${step.name} is ${name}`
-    guards[guard] = (outputs) => outputs[step.name] === name // F4
+    guards[guard] = (outputs) => chosen(outputs, step.name) === name // F4
     return { guard, target }
   })
   return {
@@ -108,6 +108,12 @@ const choice = ({ step, ways }: Form & { kind: 'choice' }, place: Place): LaidOu
     states: { ...at(step, [...done, { target: last.target }], place.exhausted), ...states },
     guards,
   }
+}
+
+/** A guard that could not see what was chosen would choose anew, and wrongly: then it is better to stop. */
+const chosen = (outputs: { [step: string]: unknown }, step: string): unknown => {
+  if (!Object.hasOwn(outputs, step)) throw new Error(`The choice "${step}" is not among the outputs.`)
+  return outputs[step]
 }
 
 /** Names of states that are no steps. */
