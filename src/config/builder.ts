@@ -12,8 +12,10 @@ import type { Usage } from '../machines/record.js'
 import type { OwnChart } from '../machines/record-machine.js'
 import { stepState } from '../machines/step-state.js'
 import type { ProviderFactory } from '../providers/contract.js'
+import type { Budget } from '../providers/gate.js'
 import type { Duration } from '../providers/durations.js'
 import { parseDuration } from '../providers/durations.js'
+import { defineBudgets, type BudgetOptions } from './budgets.js'
 import { builtInProviders, NOTHING_BUILT, RESERVED_PREFIX, type Built, type BuiltIns } from './built.js'
 import type { Chain, NoOutputs, Outputs } from './chain-types.js'
 import { chainOn } from './chain.js'
@@ -191,6 +193,7 @@ export type EndstateConfig = {
   sources: readonly string[]
   /** Who is told of each charge; absent: nobody, and GET /v1/charges tells all. */
   charges?: ChargeSinks
+  budgets?: readonly Budget[]
 }
 
 export type Endstate<P extends string> = {
@@ -200,6 +203,8 @@ export type Endstate<P extends string> = {
     pipelines: readonly PipelineSource[]
     sources?: readonly string[]
     charges?: ChargesOptions
+    /** Ceilings on what providers may cost. */
+    budgets?: readonly BudgetOptions[]
   }): EndstateConfig
 }
 
@@ -224,14 +229,15 @@ export const endstate = <P extends string>(parts: { providers: { [name in P]: Pr
       return authorOf(definePipeline(name, options, options.steps(chainOf([])).steps))
     },
     config(given) {
-      refuseUnknown(given, { pipelines: true, sources: true, charges: true }, 'The config')
-      const { pipelines, sources, charges } = given
+      refuseUnknown(given, { pipelines: true, sources: true, charges: true, budgets: true }, 'The config')
+      const { pipelines, sources, charges, budgets } = given
       const providers = { ...parts.providers, ...builtInProviders(pipelines) }
       return {
         providers,
         pipelines,
         sources: sources ?? ['local'],
         ...(charges !== undefined && { charges: parseCharges(charges) }),
+        ...(budgets !== undefined && { budgets: defineBudgets(budgets) }),
       }
     },
   }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { compilePipeline, NAME_PATTERN } from '../machines/compile.js'
 import type { Compiled } from '../machines/compile.js'
 import type { Terms } from '../machines/record-machine.js'
+import { faultsOfBudgets } from './budgets.js'
 import type { EndstateConfig } from './builder.js'
 
 export class ConfigRefused extends Error {
@@ -34,6 +35,9 @@ export const compileConfig = (config: EndstateConfig): CompiledSet => {
     Object.entries(config.providers).map(([name, factory]) => [name, factory.terms(name)]),
   )
   const compiled = config.pipelines.map(({ definition, own }) => compilePipeline(definition, terms, { sha256, own }))
+  const used = new Set(config.pipelines.flatMap(({ definition }) => definition.steps.flatMap(({ use }) => use)))
+  const [fault] = faultsOfBudgets(config.budgets ?? [], terms, used)
+  if (fault !== undefined) throw new ConfigRefused(fault)
   const names = new Map(compiled.map((pipeline) => [pipeline.definition.name, pipeline]))
   const versions = new Map(compiled.map((pipeline) => [pipeline.version, pipeline]))
   return { byName: (name) => names.get(name), byVersion: (version) => versions.get(version), all: () => compiled }

@@ -87,7 +87,8 @@ it('a refusal at one process pauses all of them, without any limit known', { tim
     what: 'the pause to be known',
   })
   const pausedAt = Date.now()
-  const until = ((await db.db.collection('providers').findOne({}))?.['pausedUntil'] as Date).getTime()
+  const [state] = await db.db.collection<{ pausedUntil: Date }>('providers').find({}).toArray()
+  const until = state!.pausedUntil.getTime()
   expect(until - pausedAt).toBeGreaterThan(2_000)
   await waitFor(() => Date.now() > pausedAt + 1_000, { what: 'all to know' })
   const { posts } = await provider.counts()
