@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { anthropic, type AnthropicOptions } from '../../src/providers/anthropic/anthropic.js'
@@ -5,6 +6,7 @@ import { maxTokensOf } from '../../src/providers/anthropic/messages-body.js'
 import type { BuiltRequest, RequestParts } from '../../src/providers/contract.js'
 import { compareDecimal } from '../../src/providers/decimal.js'
 import { anOptions, deps, FIELDS_SCHEMA } from './anthropic-run.js'
+import { claude, older } from './anthropic-shown.js'
 import { aRequest, bytesInput, jsonInput } from './call-inputs.js'
 
 async function build(parts: Partial<RequestParts> = {}, more: Partial<AnthropicOptions> = {}): Promise<BuiltRequest> {
@@ -227,4 +229,15 @@ describe('the options', () => {
   test('never show the key', () => {
     expect(() => anthropic(anOptions({ apiKey: 'sk-ant-123' as never }))).toThrow(/^(?!.*sk-ant)/)
   })
+})
+
+test('docs/providers.md shows what is tested', () => {
+  const page = readFileSync(new URL('../../docs/providers.md', import.meta.url), 'utf8')
+  const shown = readFileSync(new URL('anthropic-shown.ts', import.meta.url), 'utf8')
+  const code = shown.slice(shown.indexOf('const apiKey')).replaceAll('export const', 'const')
+  expect(page).toContain(`import { anthropic, env } from 'endstate'\n\n${code}\`\`\``)
+  expect([claude.terms('claude').spendMax, older.terms('older').spendMax]).toEqual([
+    { amount: '4.08', currency: 'USD' },
+    null,
+  ])
 })
