@@ -65,19 +65,14 @@ const byPolicy = (step: string, exhausted: string) => [
   {
     guard: guarded('repeatsUncertain', step),
     target: 'ready',
-    actions: [guarded('closeOverran', step), guarded('markPossibleDuplicate', step), guarded('countDoubt', step)],
+    actions: [guarded('markPossibleDuplicate', step), guarded('countDoubt', step)],
   },
   {
     guard: guarded('fallsBackUncertain', step),
     target: 'ready',
-    actions: [
-      guarded('closeOverran', step),
-      guarded('markPossibleDuplicate', step),
-      guarded('countDoubt', step),
-      guarded('nextProvider', step),
-    ],
+    actions: [guarded('markPossibleDuplicate', step), guarded('countDoubt', step), guarded('nextProvider', step)],
   },
-  { target: exhausted, actions: [guarded('closeOverran', step), guarded('giveUp', step)] },
+  exhaustedWith(step, exhausted),
 ]
 
 /** Asks at once, or at the first poll, then ever more slowly, until the window is over. */
@@ -87,7 +82,7 @@ const asking = (step: string, window: string, description: string, initial: 'pol
   return {
     description,
     initial,
-    after: { [window]: 'lastLook' },
+    after: { [window]: { target: 'lastLook', actions: guarded('closeOverran', step) } },
     states: {
       ...(initial === 'waiting' && {
         waiting: { description: 'It has just been taken; too early to ask.', after: { [poll]: 'polling' }, on },
