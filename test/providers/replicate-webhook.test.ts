@@ -112,6 +112,15 @@ describe('a delivery is refused', () => {
     expect(await refusal({ headers, body: new Uint8Array() })).toMatchObject({ status: 401 })
   })
 
+  test('when a byte that is no text stands where a replacement character was signed', async () => {
+    server.succeed(id, 'a\uFFFDb')
+    const { headers, body } = server.deliveryOf(id)
+    const at = Buffer.from(body).indexOf('\uFFFD')
+    const changed = Buffer.concat([body.slice(0, at), Buffer.from([0xff]), body.slice(at + 3)])
+    expect(await read({ headers, body })).toMatchObject({ kind: 'answer' })
+    expect(await refusal({ headers, body: changed })).toMatchObject({ status: 400 })
+  })
+
   test('when it was signed with another key', async () => {
     expect(await refusal(server.deliveryOf(id, { key: 'whsec_b3RoZXI=' }))).toMatchObject({ status: 401 })
   })
