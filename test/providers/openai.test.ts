@@ -316,6 +316,13 @@ describe('a stored chat completion', () => {
     expect(await callOnce(chat())).toMatchObject({ answer: { kind: 'partial', code: 'unexpected-end' } })
   })
 
+  test('[DONE] without a finish_reason is no end: it is looked up', async () => {
+    const gpt = chat({ stream: true })
+    server.plan({ body: 'data: {"choices":[{"index":0,"delta":{"content":"{}"}}]}\n\ndata: [DONE]\n\n' })
+    expect(await callOnce(gpt)).toMatchObject({ answer: { kind: 'unknown', code: 'stream-cut' } })
+    expect(await askOnce(gpt)).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
+  })
+
   test('usage that can not be read does not cost the result', async () => {
     const completion = {
       choices: [{ finish_reason: 'stop', message: { content: '{}' } }],
