@@ -1,6 +1,6 @@
 /** A provider whose answers the test gives, one call at a time, or as a rule. */
 import type { ProviderTerms } from '../../src/machines/pipeline.js'
-import type { CallAnswer, CallRequest, Provider } from '../../src/providers/contract.js'
+import type { AskAnswer, CallAnswer, CallRequest, Provider, Question } from '../../src/providers/contract.js'
 
 export type HandCall = {
   request: CallRequest
@@ -8,8 +8,12 @@ export type HandCall = {
   answer(answer: CallAnswer): void
 }
 
+export type HandAsk = { question: Question; answer(answer: AskAnswer): void }
+
 export type HandProvider = Provider & {
   calls: HandCall[]
+  asks: HandAsk[]
+  cancelled: Question[]
   /** Answers each later call at once. */
   always(answer: (request: CallRequest) => CallAnswer | Promise<CallAnswer>): void
   closed(): boolean
@@ -26,12 +30,18 @@ export const refuses = (code = 'at-capacity'): CallAnswer => ({
 
 export const createHandProvider = (terms: ProviderTerms, slots = 2): HandProvider => {
   const calls: HandCall[] = []
+  const asks: HandAsk[] = []
+  const cancelled: Question[] = []
   let rule: ((request: CallRequest) => CallAnswer | Promise<CallAnswer>) | null = null
   let closed = false
   return {
     terms,
     slots,
     calls,
+    asks,
+    cancelled,
+    ask: (question) => new Promise((answer) => void asks.push({ question, answer })),
+    cancel: async (question) => void cancelled.push(question),
     async call(request, signal) {
       let answer = (_given: CallAnswer) => {}
       const answered = new Promise<CallAnswer>((resolve) => (answer = resolve))
