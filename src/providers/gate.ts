@@ -6,6 +6,8 @@
  */
 import type { CallResult } from './call.js'
 import type { LearnedLimits } from './contract.js'
+import type { HealthCounts } from '../persistence/contract.js'
+import type { Recovery } from '../machines/pipeline.js'
 import type { RecordDocument, Spend, Usage } from '../machines/record.js'
 
 /** The right to start one call now. Given back only when nothing was sent. */
@@ -79,6 +81,56 @@ export interface Gate {
   onChange(listener: (provider: string) => void): void
   start(): void
   close(): Promise<void>
+}
+
+/** How a provider does, for people and their monitors: of the whole deployment, whichever process is asked. */
+export type ProviderReport = {
+  name: string
+  recovery: Recovery
+  cost: 'paid' | 'free'
+  model: string | null
+  /** Calls at once in each worker process. */
+  slots: number
+  breaker: {
+    state: 'closed' | 'open' | 'half-open'
+    since: Date | null
+    until: Date | null
+    openings: number
+    code: string | null
+  }
+  pausedUntil: Date | null
+  ready: { ready: boolean; detail: string; at: Date } | null
+  /** Null: not limited, or not told. `lowered`: a refusal made us go slower. */
+  limits: {
+    requestsPerMinute: number | null
+    tokensPerMinute: number | null
+    requestsRemaining: number | null
+    tokensRemaining: number | null
+    /** Permits in the shared bucket. */
+    permits: number | null
+    lowered: boolean
+  }
+  recent: {
+    minutes: number
+    calls: number
+    perMinute: number
+    outcomes: { [outcome: string]: number }
+    kinds: { [kind: string]: number }
+    errors: { [code: string]: number }
+    p50Ms: number | null
+    p95Ms: number | null
+    inputTokens: number
+    outputTokens: number
+  }
+  /** Since the UTC day began, by currency; null while it can't be added up. */
+  today: { currency: string; spent: string; open: string; possibleDuplicate: string }[] | null
+}
+
+export type ProviderReports = {
+  /** `source`: whose spending is told; null: everyone's. Throws StoreUnavailable. */
+  list(source: string | null): Promise<ProviderReport[]>
+  /** Counts since the deployment began. */
+  totals(): Promise<(HealthCounts & { provider: string })[]>
 }
 
 /** Nothing is limited: for pipelines of engines inside the worker, and for tests. */

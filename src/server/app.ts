@@ -16,8 +16,11 @@ import { chargeRoutes } from './routes/charges.js'
 import { eventRoutes } from './routes/events.js'
 import { contentRoutes } from './routes/contents.js'
 import { healthRoutes } from './routes/health.js'
+import { metricRoutes } from './routes/metrics.js'
 import { pipelineRoutes } from './routes/pipelines.js'
+import { providerRoutes } from './routes/providers.js'
 import { recordRoutes } from './routes/records.js'
+import { reportRoutes } from './routes/reports.js'
 import { submitRoutes } from './routes/submit.js'
 import { uploadRoutes } from './routes/uploads.js'
 import { webhookRoutes } from './routes/webhooks.js'
@@ -41,9 +44,12 @@ export function createServer(deps: ServerDeps): Server {
     ...contentRoutes(deps),
     ...eventRoutes(deps),
     ...chargeRoutes(deps),
+    ...reportRoutes(deps),
     ...pipelineRoutes(deps),
     ...healthRoutes(deps),
     ...webhookRoutes(deps),
+    ...providerRoutes(deps),
+    ...metricRoutes(deps),
   ]
   const documentation: Route = {
     spec: {

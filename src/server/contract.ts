@@ -9,6 +9,7 @@ import type { RecordEvent } from '../machines/events.js'
 import type { RecordDocument } from '../machines/record.js'
 import type { BlobStore, RecordStore } from '../persistence/contract.js'
 import type { WebhookDelivery } from '../providers/contract.js'
+import type { ProviderReports } from '../providers/gate.js'
 import type { Clock, WebhookTaken } from '../worker/contract.js'
 
 /** Who is asking. `sees: 'own'` keeps a source to its own records (P12). */
@@ -29,7 +30,7 @@ export type MachineDescription = {
 
 export type ServerDeps = {
   accept: Accept
-  store: Pick<RecordStore, 'load' | 'list' | 'charges'>
+  store: Pick<RecordStore, 'load' | 'list' | 'charges' | 'ledger' | 'ledgerAttempts'>
   blobs: Pick<BlobStore, 'get'>
   pipelines: PipelineSet
   describeMachine(pipeline: CompiledPipeline): MachineDescription
@@ -44,6 +45,8 @@ export type ServerDeps = {
   deliver(id: string, event: RecordEvent, by: string): Promise<{ doc: RecordDocument; applied: boolean }>
   /** Takes a provider's delivery. Throws WebhookRefused, StoreUnavailable. */
   webhook(provider: string, token: string, delivery: WebhookDelivery): Promise<WebhookTaken>
+  /** How providers do; absent where nobody knows: then there is no /v1/providers and no /metrics. */
+  providers?: ProviderReports
   clock: Clock
   log: Log
   /** Throws Problem when nobody may ask in this way. */
