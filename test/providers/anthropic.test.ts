@@ -266,6 +266,15 @@ const cases: Case[] = [
     evidence: { errorType: 'api_error' },
   },
   {
+    name: '500, whatever its details say',
+    plan: limited(500, 'api_error', 'contract_spend_limit_reached'),
+    kind: 'uncertain',
+    failure: 'unknown',
+    code: 'http-500',
+    spend: 'bound',
+    ran: 0,
+  },
+  {
     name: '504',
     plan: error(504, 'timeout_error'),
     kind: 'uncertain',
