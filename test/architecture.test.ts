@@ -19,8 +19,9 @@ const ROOMS: { [room: string]: { shows: readonly string[] } } = {
   // holds the providers that a config gets by the forms of its pipelines; secret is how it names one; decimal is the
   // arithmetic of amounts.
   providers: { shows: ['contract', 'gate', 'call', 'slots', 'durations', 'built-in', 'secret', 'decimal'] },
-  // settings: how a config writes who is told of charges. csv and report are pure: what the API answers in.
-  ledger: { shows: ['contract', 'settings', 'csv', 'report'] },
+  // settings: how a config writes who is told of charges. csv, columns and report are pure: what
+  // the API answers in.
+  ledger: { shows: ['contract', 'settings', 'csv', 'columns', 'report'] },
   persistence: { shows: ['contract'] },
   worker: { shows: ['contract'] },
   simulation: { shows: ['contract'] },

@@ -54,6 +54,7 @@ const TITLES: { [code: string]: string } = {
   'unknown-provider': 'No such provider',
   'unknown-call': 'No such call',
   'webhook-refused': 'Delivery refused',
+  'report-too-large': 'Report too large',
   'foreign-host': 'Host not allowed',
   'foreign-source': 'Source not visible',
   internal: 'Internal error',
@@ -71,6 +72,7 @@ export function asProblem(error: unknown): Problem {
     return new Problem(503, 'unavailable', detail, { headers: { 'retry-after': '1' }, cause: error })
   }
   if (codeOf(error) === 'bad-page-token') return badPageToken()
+  if (codeOf(error) === 'ledger-too-large') return new Problem(422, 'report-too-large', (error as Error).message)
   return new Problem(
     500,
     'internal',

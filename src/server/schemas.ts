@@ -8,11 +8,11 @@ import { RECORD_STATUSES } from '../machines/record.js'
 export const LIST_LIMIT_MAX = 200
 const LIST_LIMIT = 50
 
-const time = z.iso.datetime().meta({ description: 'ISO 8601, UTC' })
-const amount = z.string().meta({ description: 'Decimal string, never a float', example: '0.40' })
-const name = z.string().regex(/^[a-z0-9-]{1,40}$/, 'must be 1 to 40 of a-z, 0-9 and "-"')
+export const time = z.iso.datetime().meta({ description: 'ISO 8601, UTC' })
+export const amount = z.string().meta({ description: 'Decimal string, never a float', example: '0.40' })
+export const name = z.string().regex(/^[a-z0-9-]{1,40}$/, 'must be 1 to 40 of a-z, 0-9 and "-"')
 const status = z.enum(RECORD_STATUSES)
-const outcome = z.enum(['succeeded', 'failed', 'uncertain'])
+export const outcome = z.enum(['succeeded', 'failed', 'uncertain'])
 /** Any JSON. Not `z.json()`: its recursion has no place in a generated document. */
 const json = z.unknown().meta({ description: 'Any JSON value' })
 
@@ -75,7 +75,7 @@ const errorSchema = z
   })
   .meta({ id: 'RecordError' })
 
-const spendSchema = z
+export const spendSchema = z
   .strictObject({ amount, currency: z.string(), basis: z.enum(['reported', 'estimated', 'upper-bound']) })
   .meta({ id: 'Spend' })
 
@@ -260,7 +260,7 @@ export const problemSchema = z
   })
   .meta({ id: 'Problem' })
 
-const next = z.string().nullable().meta({ description: 'Token of the next page; null at the end' })
+export const next = z.string().nullable().meta({ description: 'Token of the next page; null at the end' })
 export const receiptListSchema = z.strictObject({ items: z.array(receiptSchema), next }).meta({ id: 'ReceiptList' })
 export const recordListSchema = z.strictObject({ items: z.array(recordSchema), next }).meta({ id: 'RecordList' })
 export const historyListSchema = z
@@ -269,7 +269,7 @@ export const historyListSchema = z
 export const chargeListSchema = z.strictObject({ items: z.array(chargeRowSchema), next }).meta({ id: 'ChargeList' })
 export const pipelineListSchema = z.strictObject({ items: z.array(pipelineSchema), next }).meta({ id: 'PipelineList' })
 
-const page = {
+export const page = {
   limit: z.coerce
     .number()
     .int()
@@ -286,12 +286,28 @@ export const listQuery = z.strictObject({
   status: status.optional(),
   ...page,
 })
+/** For answers that are tables. */
+export const format = z
+  .enum(['json', 'csv'])
+  .optional()
+  .meta({ description: 'Instead of the header Accept; a CSV holds all pages' })
+export const csvText = z.string().meta({ description: 'RFC 4180, with a header line' })
 export const historyQuery = z.strictObject({ ...page })
 export const chargesQuery = z.strictObject({
   source: name.optional(),
   pipeline: name.optional(),
   from: z.iso.datetime({ offset: true }).optional().meta({ description: 'Charged at this time or later' }),
   to: z.iso.datetime({ offset: true }).optional().meta({ description: 'Charged before this time' }),
+  key: name.optional().meta({ description: "A step's name, or `record`" }),
+  currency: z
+    .string()
+    .regex(/^[A-Z]{3}$/, 'must be a code such as "EUR"')
+    .optional(),
+  simulated: z
+    .enum(['true', 'false'])
+    .optional()
+    .transform((text) => (text === undefined ? undefined : text === 'true')),
+  format,
   ...page,
 })
 export const machineQuery = z.strictObject({ format: z.enum(['json', 'mermaid']).optional() })

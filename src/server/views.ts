@@ -12,7 +12,8 @@ import type {
   StepRecord,
   StepResult,
 } from '../machines/record.js'
-import type { ChargeRow } from '../persistence/contract.js'
+import type { ChargeRow, LedgerAttempt } from '../persistence/contract.js'
+import type { LedgerAttemptJson } from './report-schemas.js'
 import type { ChargeRowJson, HistoryEntryJson, PipelineJson, RecordJson } from './schemas.js'
 
 type StepJson = RecordJson['steps'][string]
@@ -150,6 +151,10 @@ export function chargeView(row: ChargeRow): ChargeRowJson {
     attempt,
     simulated: simulated ?? false,
   }
+}
+
+export function ledgerAttemptView({ acceptedAt, startedAt, ...rest }: LedgerAttempt): LedgerAttemptJson {
+  return { ...rest, acceptedAt: acceptedAt.toISOString(), startedAt: startedAt.toISOString() }
 }
 
 export function pipelineView({ definition, version, worstCaseMs }: CompiledPipeline): PipelineJson {

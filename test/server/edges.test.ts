@@ -204,9 +204,15 @@ describe('when the storage is away', () => {
   it('answers 503 with Retry-After, logs a code, and says nothing of the cause', async () => {
     const away = () => Promise.reject(new StoreUnavailable('connect ECONNREFUSED secret-host:27017'))
     const broken = await startApi({
-      store: { load: away, list: away, charges: () => Promise.reject(new Error('secret detail')) },
+      store: {
+        load: away,
+        list: away,
+        charges: () => Promise.reject(new Error('secret detail')),
+        ledger: away,
+        ledgerAttempts: away,
+      },
     })
-    for (const path of ['/v1/records', '/v1/records/abc']) {
+    for (const path of ['/v1/records', '/v1/records/abc', '/v1/reports/reconciliation']) {
       const { status, headers, text } = await broken.request(path)
       expect(status).toBe(503)
       expect(headers.get('retry-after')).toBe('1')
@@ -217,6 +223,7 @@ describe('when the storage is away', () => {
     expect(JSON.stringify([unforeseen.text, broken.logged])).not.toMatch(/secret/)
     expect(broken.logged.map(({ facts }) => facts)).toMatchObject([
       { code: 'unavailable', err: 'Error store-unavailable' },
+      { code: 'unavailable' },
       { code: 'unavailable' },
       { code: 'internal', err: 'Error' },
     ])
