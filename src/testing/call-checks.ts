@@ -8,7 +8,15 @@ import type { AnswerBytes } from './http-text.js'
 import { assertKind, errorOf, later, REQUEST_KEY, SETTLE_MS_MAX, within, withRig, type Rig } from './rig.js'
 import type { Check, ProtocolResponse, ProviderSubject, Uncertain } from './subject.js'
 
-const IN_DOUBT: readonly string[] = ['unknown', 'partial']
+/**
+ * What an answer that came in part may be. Lost for certain is only what nothing can be asked about: elsewhere a failure
+ * that is certain would call, and pay, again. A stream may have told its job's id before the cut.
+ */
+const inDoubt = ({ provider }: Rig): string[] => {
+  const { recovery } = provider.terms
+  if (recovery === 'blind' || recovery === 'in-flight') return ['unknown', 'partial']
+  return recovery === 'job' ? ['unknown', 'accepted'] : ['unknown']
+}
 
 export const callChecks = (subject: ProviderSubject): Check[] => {
   const check = (name: string, use: (rig: Rig) => Promise<void>): Check => ({
@@ -106,15 +114,13 @@ export function cutsOf({ headEnd, contentEnd }: AnswerBytes): number[] {
 async function cutAnywhere(rig: Rig): Promise<void> {
   await rig.call({ requestKey: `${REQUEST_KEY}.whole` })
   const whole = rig.server.answers[0]!
-  // A stream may have told its job's id before the cut.
-  const inDoubt = rig.provider.terms.recovery === 'job' ? [...IN_DOUBT, 'accepted'] : IN_DOUBT
   let calls = rig.starts().length
   for (const afterBytes of cutsOf(whole)) {
     rig.server.faults = { starts: { kind: 'cut', afterBytes, how: afterBytes % 2 === 0 ? 'close' : 'reset' } }
     // As long as the key before: a provider may tell it again in its answer, whose length is counted on.
     const answer = await rig.call({ requestKey: `${REQUEST_KEY}.${String(afterBytes).padStart('whole'.length, '0')}` })
     const where = `an answer cut after ${afterBytes} of its ${whole.bytes.length} bytes`
-    assertKind(answer, afterBytes < whole.headEnd ? ['unknown'] : inDoubt, where)
+    assertKind(answer, afterBytes < whole.headEnd ? ['unknown'] : inDoubt(rig), where)
     calls += 1
     assert.equal(rig.starts().length, calls, 'a call whose answer is cut must not be sent again')
   }
@@ -130,8 +136,7 @@ async function hangs(rig: Rig, place: (whole: AnswerBytes) => number): Promise<v
   await within(rig.server.sent(requests + 1), SETTLE_MS_MAX * 5, 'the request to arrive')
   abort.abort('the deadline')
   const answer = await within(calling, SETTLE_MS_MAX, 'the call to settle after its signal aborted')
-  const inDoubt = rig.provider.terms.recovery === 'job' ? [...IN_DOUBT, 'accepted'] : IN_DOUBT
-  assertKind(answer, afterBytes < whole!.headEnd ? ['unknown'] : inDoubt, 'a call that was ended')
+  assertKind(answer, afterBytes < whole!.headEnd ? ['unknown'] : inDoubt(rig), 'a call that was ended')
 }
 
 async function abortedBefore(rig: Rig): Promise<void> {
@@ -168,7 +173,7 @@ async function serverError(rig: Rig, status: 500 | 503): Promise<void> {
 
 async function useless(rig: Rig, response: ProtocolResponse): Promise<void> {
   rig.server.faults = { starts: { kind: 'instead', response } }
-  assertKind(await rig.call(), IN_DOUBT, 'an answer without a result')
+  assertKind(await rig.call(), ['unknown', 'partial'], 'an answer without a result')
 }
 
 async function refusalWithContent(rig: Rig): Promise<void> {

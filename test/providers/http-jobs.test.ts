@@ -282,6 +282,20 @@ describe('a team’s own server', () => {
     expect(await ask(connect(jobs(server.url)), 'job-1')).toMatchObject(is)
   })
 
+  test('a failure told in a sentence has no code of it', async () => {
+    const server = await serve(() => ({ status: 200, json: { state: 'bad', why: 'Anna Muster can not be read' } }))
+    expect(await ask(connect(jobs(server.url)), 'job-1')).toMatchObject({ kind: 'executed', code: 'job-failed' })
+  })
+
+  test('a submission that is answered by no JSON is in doubt, also in part', async () => {
+    const server = await serve(jobServer())
+    const provider = connect(jobs(server.url))
+    server.faults = { starts: { kind: 'instead', response: { status: 202, body: '<html>' } } }
+    expect(await submit(provider)).toMatchObject({ kind: 'unknown', code: 'bad-handle' })
+    server.faults = { starts: { kind: 'cut', afterBytes: 110, how: 'close' } }
+    expect(await submit(provider)).toMatchObject({ kind: 'unknown', code: 'response-cut' })
+  })
+
   test('a handle is one segment of a path, whatever it holds', async () => {
     const server = await serve(jobServer())
     const provider = connect(jobs(server.url))

@@ -1,6 +1,7 @@
 /** What a description may say: a mistake is named with its setting when the config is loaded. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { at } from '../../src/providers/http-places.js'
 import { http, type HttpOptions } from '../../src/providers/http.js'
 import { env } from '../../src/providers/secret.js'
 import { aRequest } from './call-inputs.js'
@@ -59,6 +60,18 @@ test.each<{ wrong: object; says: string }>([
   { wrong: { output: 'output' }, says: 'output: is no JSON pointer' },
 ])('$says', ({ wrong, says }) => {
   expect(() => http({ ...jobs, ...wrong } as HttpOptions)).toThrow(says)
+})
+
+test.each([
+  ['/a/0/b~1c', 1],
+  ['/a/0/m~0n', 2],
+  ['/a/length', 1],
+  ['/a/1', undefined],
+  ['/constructor', undefined],
+  ['/__proto__/x', undefined],
+  ['/a/0/b~1c/x', undefined],
+] as const)('at %s stands %s', (pointer, value) => {
+  expect(at({ a: [{ 'b/c': 1, 'm~n': 2 }] }, pointer)).toBe(value)
 })
 
 test('terms say what the machine must know of the description', () => {
