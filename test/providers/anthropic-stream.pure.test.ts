@@ -50,6 +50,12 @@ describe('a streamed message', () => {
     expect(message.blocks.get(1)).toEqual({ kind: 'text', text: ['a'], closed: true })
   })
 
+  test('M2 a ping is nothing, whatever it holds', () => {
+    const message = read(start)
+    takeEvent(message, { event: 'ping', data: '' })
+    expect(message).toEqual(read(start))
+  })
+
   test.each<[string, Json[]]>([
     ['a second start', [start, start]],
     ['a block before the start', [block(0, text)]],
