@@ -21,12 +21,12 @@ const TEXT_LAYER_WORDS_MIN = 12
 
 type PdfText = Awaited<ReturnType<typeof getDocumentProxy>>
 
-/** Throws UnreadableInput. */
-export async function* decodePdf(bytes: Uint8Array): AsyncGenerator<PdfPage> {
+/** Without `textLayer` every page is rendered, to be read as it looks. Throws UnreadableInput. */
+export async function* decodePdf(bytes: Uint8Array, textLayer: boolean): AsyncGenerator<PdfPage> {
   const library = await PDFiumLibrary.init()
   const document = await library.loadDocument(bytes).catch((error: unknown) => refuse(error))
   // pdf.js takes the buffer away from its owner, so it gets a copy.
-  const text = await getDocumentProxy(bytes.slice(), { verbosity: 0 }).catch(() => null)
+  const text = textLayer ? await getDocumentProxy(bytes.slice(), { verbosity: 0 }).catch(() => null) : null
   try {
     const pages = document.getPageCount()
     if (pages < 1) throw new UnreadableInput('The PDF has no pages.')

@@ -21,7 +21,7 @@ async function read(bytes: Uint8Array): Promise<ReadOutput> {
   const format = sniff(bytes)
   if (format === null) throw new UnreadableInput('The content is no PNG, JPEG, TIFF, WebP or PDF.')
   if (format === 'pdf') {
-    for await (const { width, height, ...page } of decodePdf(bytes)) {
+    for await (const { width, height, ...page } of decodePdf(bytes, settings.textLayer)) {
       const size = { n: pages.length + 1, width, height }
       if ('words' in page)
         pages.push({ ...size, rotation: 0, origin: 'text-layer', words: page.words, text: textOf(linesOf(page.words)) })
@@ -46,7 +46,7 @@ async function readImage(image: GreyImage, size: { n: number; width: number; hei
   const prepared = await prepareImage(image)
   if (prepared.isBlank) return { ...size, rotation: 0, origin: 'ocr', words: [], text: '' }
   engine ??= startEngine(settings.language)
-  const lines = await recognise(await engine, prepared)
+  const lines = await recognise(await engine, prepared, settings.segmentation)
   const words = lines.flat().map((word) => ({ ...word, box: toPageBox(word.box, prepared, size) }))
   return { ...size, rotation: prepared.rotation, origin: 'ocr', words, text: textOf(lines) }
 }

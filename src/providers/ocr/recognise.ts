@@ -13,12 +13,16 @@ import { createWorker, OEM, PSM, type Worker as Engine } from 'tesseract.js'
 import type { GreyImage } from './decode-image.js'
 import type { PreparedImage } from './prepare-image.js'
 import { WORDS_PER_PAGE_MAX, type Box, type Word } from './read-output.js'
+import type { Segmentation } from './reader-jobs.js'
 import { lookAgain } from './second-look.js'
 
 /** The dots an inch keep the engine from guessing, and from saying so on the console. */
 const SETTINGS: object = { user_defined_dpi: '300' }
 /** One block of text: the engine's own search for columns drops cells of tables. Columns are found by position. */
-const WHOLE_PAGE: object = { ...SETTINGS, tessedit_pageseg_mode: PSM.SINGLE_BLOCK }
+const WHOLE_PAGE: { readonly [name in Segmentation]: object } = {
+  block: { ...SETTINGS, tessedit_pageseg_mode: PSM.SINGLE_BLOCK },
+  sparse: { ...SETTINGS, tessedit_pageseg_mode: PSM.SPARSE_TEXT },
+}
 const ONE_LINE: object = { ...SETTINGS, tessedit_pageseg_mode: PSM.SINGLE_LINE }
 const CONFIDENCE_MIN = 30
 /** A lone mark needs to be surer than a word of letters. */
@@ -42,8 +46,8 @@ export const startEngine = (language: string): Promise<Engine> =>
   })
 
 /** Lines of words, in the engine's reading order. */
-export async function recognise(engine: Engine, image: PreparedImage): Promise<Word[][]> {
-  const { data } = await engine.recognize(pgm(image), WHOLE_PAGE, { text: false, blocks: true })
+export async function recognise(engine: Engine, image: PreparedImage, how: Segmentation): Promise<Word[][]> {
+  const { data } = await engine.recognize(pgm(image), WHOLE_PAGE[how], { text: false, blocks: true })
   const lines: Word[][] = []
   let count = 0
   for (const line of (data.blocks ?? []).flatMap((block) => block.paragraphs).flatMap((paragraph) => paragraph.lines)) {

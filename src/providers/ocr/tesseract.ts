@@ -7,7 +7,7 @@
  */
 import { freeBlindTerms } from '../../machines/pipeline.js'
 import type { CallAnswer, CallRequest, Provider, ProviderFactory } from '../contract.js'
-import type { ReaderAnswer, ReaderJob, ReaderSettings } from './reader-jobs.js'
+import type { ReaderAnswer, ReaderJob, ReaderSettings, Segmentation } from './reader-jobs.js'
 import { failure } from './thread-answer.js'
 import { createThreadPool, type ThreadPool } from './thread-pool.js'
 
@@ -18,6 +18,10 @@ export type TesseractOptions = {
   inputBytesMax?: number
   /** An installed `@tesseract.js-data/<language>`. */
   language?: string
+  /** `sparse` reads a page piece by piece instead of as one block of text: a second opinion. Default `block`. */
+  segmentation?: Segmentation
+  /** Take a PDF's own text where it has some. Default yes; otherwise every page is read as it looks. */
+  textLayer?: boolean
 }
 
 const SLOTS = 2
@@ -27,10 +31,11 @@ const LONGEST_RUN_MS = 20_000
 
 export function tesseract(options: TesseractOptions = {}): ProviderFactory {
   const { slots = SLOTS, inputBytesMax = INPUT_BYTES_MAX, language = 'eng' } = options
+  const { segmentation = 'block', textLayer = true } = options
   const terms: ProviderFactory['terms'] = (name) => freeBlindTerms(name, LONGEST_RUN_MS)
   const create = (name: string): Provider => {
     const entry = new URL('./reader-thread.js', import.meta.url)
-    const settings: ReaderSettings = { language }
+    const settings: ReaderSettings = { language, segmentation, textLayer }
     const pool = createThreadPool<ReaderJob, ReaderAnswer>(entry, settings, slots)
     return {
       terms: terms(name),
