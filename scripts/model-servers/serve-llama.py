@@ -1,6 +1,5 @@
 # Serves a small language model with llama.cpp's own HTTP server: serve-llama.py PORT
 import importlib.util
-import os
 import pathlib
 import signal
 import sys
@@ -19,7 +18,9 @@ params.port = int(sys.argv[1])
 params.n_ctx = 2048
 params.n_parallel = 2
 params.endpoint_metrics = True
-params.cpuparams.n_threads = min(os.cpu_count() or 1, 4)
+# Several threads wait for each other by spinning: on a machine that is busy with tests that is many times slower.
+params.cpuparams.n_threads = 1
+params.cpuparams_batch.n_threads = 1
 
 server = xllamacpp.Server(params)
 print(f"listening on {server.listening_address}", flush=True)
