@@ -65,6 +65,8 @@ const asEvent = async (
   const compiled = deps.pipelines.byVersion(doc.pipelineVersion)
   // Of a version that this process does not know: a worker that does may ask.
   if (news.kind === 'ask' || !compiled) return nudge
+  // Signatures don't cover the URL: a true delivery about one job, sent to the URL of another, is only a reason to ask.
+  if (attempt.handle !== undefined && 'handle' in news.answer && news.answer.handle !== attempt.handle) return nudge
   const asked = { doc, compiled, step, attempt, provider: { terms }, signal: deps.signal }
   return eventOf({ ...deps, storageRetryMs: STORAGE_RETRY_MS }, asked, news.answer)
 }

@@ -17,8 +17,7 @@
  */
 import { createHmac, randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
-
-export const WEBHOOK_SECRET = 'whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM='
+import { WEBHOOK_SECRET } from './webhook-secret.mjs'
 
 const orders = { ms: 0, cut: 0, webhooks: 1, tamper: false }
 const byKey = new Map()
