@@ -72,7 +72,9 @@ describe('a service process', () => {
       timeoutMs: START_TIMEOUT_MS,
     })
     const response = await fetch(`${line.url}/v1/pipelines`)
-    expect(await response.json()).toMatchObject({ items: [{ name: 'referral' }, { name: 'letter' }, { name: 'second-opinion' }] })
+    expect(await response.json()).toMatchObject({
+      items: [{ name: 'referral' }, { name: 'letter' }, { name: 'second-opinion' }],
+    })
     child.signal('SIGTERM')
     expect(await child.exit()).toEqual({ code: EXIT.ok, signal: null })
   })
