@@ -80,8 +80,10 @@ type Stop = () => Promise<void>
 export const startRoles = async (shared: Shared, accept: Accept): Promise<Stop> => {
   const { roles } = shared
   const stops: Stop[] = []
+  // First, because it throws where a secret is missing: nothing else runs by then.
+  if (roles.includes('sweeper')) stops.push(startLedgerOf(shared))
   if (roles.includes('worker')) stops.push(startWorker(shared))
-  if (roles.includes('sweeper')) stops.push(startSweeper(shared), startLedgerOf(shared))
+  if (roles.includes('sweeper')) stops.push(startSweeper(shared))
   if (roles.includes('api')) stops.push(await startIngest(shared, accept))
   return async () => {
     for (const stop of stops.reverse()) await stop()

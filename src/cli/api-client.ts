@@ -24,7 +24,9 @@ export type ApiClient = {
   /** All pages. */
   history(id: string): Promise<Answer<WayEntry[]> & { raw: unknown[] }>
   /** Any JSON under the service's address, such as a result that is not inline. */
-  json(path: string): Promise<unknown>
+  json(path: string, timeoutMs?: number): Promise<unknown>
+  /** Any text under it, such as CSV. */
+  text(path: string, accept: string, timeoutMs?: number): Promise<string>
 }
 
 /** The service answered with a problem (RFC 9457). */
@@ -40,18 +42,18 @@ export class ApiProblem extends CliError {
   }
 }
 
-export const unreachable = (url: string, error: unknown): CliError => {
-  const reason = reasonOf(error)
+export const unreachable = (url: string, error: unknown, timeoutMs = REQUEST_TIMEOUT_MS): CliError => {
+  const reason = reasonOf(error, timeoutMs)
   const message =
     `No Endstate answers at ${url} (${reason}). ` +
     'Start one with "npx endstate dev", or name another with --url or ENDSTATE_URL.'
   return new CliError(EXIT.unreachable, 'unreachable', message, error)
 }
 
-const reasonOf = (error: unknown): string => {
+const reasonOf = (error: unknown, timeoutMs: number): string => {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
   if (cause instanceof Error && 'code' in cause && typeof cause.code === 'string') return cause.code
-  if (cause instanceof Error && cause.name === 'TimeoutError') return `no answer in ${REQUEST_TIMEOUT_MS / 1000} s`
+  if (cause instanceof Error && cause.name === 'TimeoutError') return `no answer in ${timeoutMs / 1000} s`
   return cause instanceof Error ? cause.message : String(cause)
 }
 
@@ -81,21 +83,30 @@ export const readAnswer = (url: string, status: number, text: string): unknown =
 }
 
 export const createApiClient = (target: ApiTarget): ApiClient => {
-  const request = async (path: string, headers: { [name: string]: string } = {}): Promise<unknown> => {
+  const answerTo = async (
+    path: string,
+    headers: { [name: string]: string },
+    timeoutMs = REQUEST_TIMEOUT_MS,
+  ): Promise<{ status: number; text: string }> => {
     const url = new URL(path, target.url)
-    let response: Response
-    let text: string
     try {
-      response = await fetch(url, {
+      const response = await fetch(url, {
         headers: { ...headersOf(target), ...headers },
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+        signal: AbortSignal.timeout(timeoutMs),
         redirect: 'error',
       })
-      text = await response.text()
+      return { status: response.status, text: await response.text() }
     } catch (error) {
-      throw unreachable(target.url, error)
+      throw unreachable(target.url, error, timeoutMs)
     }
-    return response.status === 304 ? null : readAnswer(target.url, response.status, text)
+  }
+  const request = async (
+    path: string,
+    headers: { [name: string]: string } = {},
+    timeoutMs?: number,
+  ): Promise<unknown> => {
+    const { status, text } = await answerTo(path, headers, timeoutMs)
+    return status === 304 ? null : readAnswer(target.url, status, text)
   }
   const parsed = <T extends z.ZodType>(shape: T, raw: unknown): z.output<T> => {
     const { success, data, error } = shape.safeParse(raw)
@@ -132,7 +143,12 @@ export const createApiClient = (target: ApiTarget): ApiClient => {
       }
       return all
     },
-    json: (path) => request(path),
+    json: (path, timeoutMs) => request(path, {}, timeoutMs),
+    async text(path, accept, timeoutMs) {
+      const { status, text } = await answerTo(path, { accept }, timeoutMs)
+      if (status >= 400) readAnswer(target.url, status, text)
+      return text
+    },
   }
 }
 

@@ -5,6 +5,8 @@
 import { Command, CommanderError, Option } from 'commander'
 import { requireServers, SETTINGS } from '../config/settings.js'
 import { STATUSES } from '../live/shapes.js'
+import { DOUBTS, EXPLANATIONS } from '../persistence/contract.js'
+import type { ReportFlags } from './commands/report.js'
 import { codeOf, EXIT, EXIT_CODES, exitCodeOf, type ExitCode } from './exit-codes.js'
 import { clientFrom, durationFlag, settingsFrom, type GlobalFlags, type ServiceFlags } from './flags.js'
 import { printJson, type Io } from './io.js'
@@ -51,6 +53,7 @@ const buildProgram = (io: Io, run: Run): Command => {
     .addHelpText('after', `\nExit codes:\n${exitCodesText()}`)
   serviceCommands(program, run)
   recordCommands(program, run)
+  reportCommand(program, run)
   topics(program, io)
   return program
 }
@@ -214,6 +217,33 @@ const recordCommands = (program: Command, run: Run): void => {
         const { watch } = await import('./commands/records.js')
         const options = { timeoutMs: flags.timeout ?? null, json: flags.json === true, signal: io.interruption() }
         return watch(io, clientFrom(flags, io.env), command.args[0], options)
+      }),
+    )
+}
+
+const reportCommand = (program: Command, run: Run): void => {
+  program
+    .command('report')
+    .description('charges beside spend: margins, duplicates, and every difference explained')
+    .option(
+      '--from <time>',
+      'accepted at this time or later: 2026-03-01, or a full time; default 30 days, today included',
+    )
+    .option('--to <time>', 'up to this time: 2026-03-31 includes that day; default now')
+    .option('--group-by <names>', 'some of day,source,pipeline,provider', 'day,source,pipeline,provider')
+    .option('--pipeline <name>', 'only of this pipeline')
+    .option('--provider <name>', 'only of this provider')
+    .option('--explain', 'the attempts behind the sums instead of the sums')
+    .addOption(new Option('--explanation <name>', 'with --explain, only these').choices(EXPLANATIONS))
+    .addOption(new Option('--doubt <name>', 'with --explain, only these').choices(DOUBTS))
+    .option('--limit <n>', 'with --explain: 1 to 200', '50')
+    .option('--page <token>', 'with --explain: the page that the one before named')
+    .option('--csv', 'as CSV')
+    .action(
+      run(async (io, command) => {
+        const flags = flagsOf<GlobalFlags & ReportFlags>(command)
+        const { report } = await import('./commands/report.js')
+        return report(io, clientFrom(flags, io.env), flags)
       }),
     )
 }
