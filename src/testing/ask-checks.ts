@@ -119,7 +119,7 @@ async function hangingQuestion(rig: Rig): Promise<void> {
   rig.server.faults = { asks: { kind: 'hang', afterBytes: 0 } }
   const abort = new AbortController()
   const asking = later(rig.ask({ handle }, abort.signal))
-  await within(rig.server.seen(before + 1), SETTLE_MS_MAX * 5, 'the question to arrive')
+  await within(rig.server.seen(before + 1), SETTLE_MS_MAX * 2, 'the question to arrive')
   abort.abort('the deadline')
   assertKind(await within(asking, SETTLE_MS_MAX, 'the question to settle'), ['unknown'], 'a question that was ended')
 }
@@ -147,7 +147,7 @@ async function cancels(rig: Rig): Promise<void> {
   const cancelling = cancel.call(rig.provider, question, new AbortController().signal)
   await within(
     cancelling.catch(() => {}),
-    SETTLE_MS_MAX * 5,
+    SETTLE_MS_MAX * 2,
     'the cancellation to settle',
   )
   assert(rig.server.requests.length <= before + 1, 'a cancellation must not be sent again')

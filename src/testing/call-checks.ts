@@ -133,7 +133,7 @@ async function hangs(rig: Rig, place: (whole: AnswerBytes) => number): Promise<v
   rig.server.faults = { starts: { kind: 'hang', afterBytes } }
   const abort = new AbortController()
   const calling = later(rig.call({ signal: abort.signal }))
-  await within(rig.server.sent(requests + 1), SETTLE_MS_MAX * 5, 'the request to arrive')
+  await within(rig.server.sent(requests + 1), SETTLE_MS_MAX * 2, 'the request to arrive')
   abort.abort('the deadline')
   const answer = await within(calling, SETTLE_MS_MAX, 'the call to settle after its signal aborted')
   assertKind(answer, afterBytes < whole!.headEnd ? ['unknown'] : inDoubt(rig), 'a call that was ended')

@@ -14,7 +14,7 @@ import type { ProtocolRequest, ProviderSubject } from './subject.js'
 export const REQUEST_KEY = 'rec-1.read.subject.1'
 const WAIT_MS_MAX = 5000
 /** How long an adapter may take to settle after the abort, and room for a busy machine. */
-export const SETTLE_MS_MAX = 1000
+export const SETTLE_MS_MAX = 2000
 const POLLS_MAX = 20
 
 export type Rig = {
@@ -46,9 +46,12 @@ export async function withRig(
     provider = factory.create('subject', { secret: (name) => secretOf(subject, name) })
     await use(createRig(subject, server, factory, provider))
   } finally {
-    await provider?.close()
-    await server.close()
-    await close?.()
+    try {
+      if (provider !== undefined) await within(provider.close(), WAIT_MS_MAX, 'the adapter to close')
+    } finally {
+      await server.close()
+      await close?.()
+    }
   }
 }
 

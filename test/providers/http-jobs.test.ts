@@ -271,6 +271,22 @@ describe('a team’s own server', () => {
     expect(await ask(provider, null)).toMatchObject({ kind: 'succeeded', handle: 'job-1' })
   })
 
+  test('a look-up that finds no usable handle decides nothing', async () => {
+    const server = await serve(() => ({ status: 200, json: { items: [{ id: 7 }] } }))
+    const provider = connect(jobs(server.url))
+    expect(await ask(provider, null)).toMatchObject({ kind: 'unknown', code: 'bad-handle' })
+    expect(server.requests).toHaveLength(1)
+  })
+
+  test('a cancellation goes to no other host', async () => {
+    const [server, other] = [await serve(jobServer()), await serve(jobServer())]
+    const cancel = { method: 'POST', url: (handle: string) => handle } as const
+    const provider = connect(jobs(server.url, { job: { handle: '/id', poll, cancel } }))
+    await provider.cancel!(question(`${other.url}/jobs`), signal)
+    await provider.cancel!(question('http://'), signal)
+    expect([server.requests, other.requests]).toEqual([[], []])
+  })
+
   test.each([
     ['bad', { kind: 'executed', rejects: true, retryable: false, code: 'too-small' }],
     ['lost', { kind: 'not-executed', retryable: true }],

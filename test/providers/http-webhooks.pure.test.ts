@@ -78,6 +78,15 @@ test('changed, late, unsigned or by another key: refused', () => {
   expect(refused(readerOf(standard, other), good)).toEqual({ status: 401 })
 })
 
+test('bytes that are no UTF-8 are not taken for others that read the same', async () => {
+  const read = readerOf(standard)
+  const good = deliveryFor({ state: 'done', output: '\ufffd' })
+  expect(await read(good)).toMatchObject({ kind: 'answer' })
+  const at = good.body.indexOf(0xef)
+  const body = Buffer.concat([good.body.subarray(0, at), Buffer.from([0xff]), good.body.subarray(at + 3)])
+  expect(refused(read, { ...good, body })).toEqual({ status: 401 })
+})
+
 test.each([
   { algorithm: 'sha256', encoding: 'hex', prefix: 'sha256=' },
   { algorithm: 'sha512', encoding: 'base64', prefix: '' },
