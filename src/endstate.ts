@@ -8,6 +8,7 @@ import { hostname } from 'node:os'
 import type { MongoClient } from 'mongodb'
 import type { NatsConnection } from 'nats'
 import type { EndstateConfig } from './config/builder.js'
+import { RESERVED_PREFIX } from './config/built.js'
 import { compileConfig } from './config/pipelines.js'
 import type { CompiledSet } from './config/pipelines.js'
 import { createAccept } from './ingest/accept.js'
@@ -26,8 +27,11 @@ import { ensureIndexes } from './persistence/indexes.js'
 import { createMongoBlobStore } from './persistence/mongo-blob-store.js'
 import { createMongoHeartbeats } from './persistence/mongo-heartbeats.js'
 import { createMongoRecordStore } from './persistence/mongo-record-store.js'
+import { createMongoProviderStates } from './persistence/provider-states.js'
 import type { WebhookReader } from './providers/contract.js'
 import { openGate } from './providers/gate.js'
+import { createGate } from './providers/gate/create-gate.js'
+import { createProviderReports } from './providers/gate/reports.js'
 import { createWebhookCalls } from './providers/webhook-calls.js'
 import { createServer } from './server/app.js'
 import { loopbackIdentity } from './server/identify.js'
@@ -55,6 +59,8 @@ import type { Role, Shared } from './roles.js'
 
 /** A little more than what calls that run are given. */
 const CLOSE_MS_MAX = 27_000
+/** Longer than the minute between two recounts, so that one process keeps it. */
+const BUDGETS_LEASE_MS = 2 * 60_000
 const CARRY_OVER_AFTER_MS = 10 * 60_000
 
 export type EndstateOptions = {
@@ -139,6 +145,20 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       waiting: [],
     },
   })
+  const providerStates = createMongoProviderStates(db)
+  const gate = runsWorker
+    ? createGate({
+        providers: new Map([...ports.providers].filter(([name]) => isOwn(name))),
+        limits: Object.fromEntries(Object.entries(config.providers).map(([name, { limits }]) => [name, limits])),
+        budgets: config.budgets ?? [],
+        states: providerStates,
+        clock,
+        random: Math.random,
+        processes: () => liveness.members().filter(({ roles }) => roles.includes('worker')).length,
+        leads: () => ports.heartbeats.lease('budgets', memberId, BUDGETS_LEASE_MS),
+        log,
+      })
+    : openGate
   const savedListeners = new Set<(after: RecordDocument) => void>()
   const base = {
     config,
@@ -166,7 +186,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       members: () => liveness.members(),
       clock,
     }),
-    gate: openGate,
+    gate,
     webhookUrl: ((provider, call) => webhookCalls.urlFor(provider, call)) satisfies Shared['webhookUrl'],
     waiters: createSettledWaiters({ load: async (id) => (await store.load([id]))[0] ?? null, clock }),
     onSaved: (listener: (after: RecordDocument) => void) => void savedListeners.add(listener),
@@ -201,6 +221,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     readToken: (provider, token) => webhookCalls.read(provider, token),
     pipelines,
     load: (id) => shared.records.load(id),
+    findByHandle: (provider, handle) => store.byHandle(provider, handle),
     deliver: async (id, event) => {
       const delivered = await deliver(id, event, `webhook:${event.type === 'CALL_NUDGED' ? 'news' : 'answer'}`)
       return { applied: delivered?.applied ?? false }
@@ -237,6 +258,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       return delivered
     },
     webhook,
+    providers: createProviderReports({ providers: reported(config), states: providerStates, clock }),
     clock,
     log,
     identify: loopbackIdentity,
@@ -254,6 +276,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     readiness,
     async start() {
       await liveness.start()
+      gate.start()
       shared.loadView.start()
       stopRoles = await startRoles(shared, accept)
     },
@@ -264,6 +287,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       clearTimeout(enough)
       closing.abort()
       await shared.records.drain()
+      await gate.close()
       await shared.loadView.close()
       await liveness.close()
       await bus.close()
@@ -278,6 +302,16 @@ const docAfter = (turn: Turn): RecordDocument | null => {
   if (turn.kind === 'missing') return null
   throw new StoreUnavailable(`The record could not be changed now (${turn.kind}); ask again.`)
 }
+
+/** What the forms of a pipeline bring runs inside the worker: it has no limits and is never down. */
+const isOwn = (provider: string): boolean => !provider.startsWith(RESERVED_PREFIX)
+
+const reported = (config: EndstateConfig) =>
+  Object.fromEntries(
+    Object.entries(config.providers)
+      .filter(([name]) => isOwn(name))
+      .map(([name, { terms, slots, limits }]) => [name, { terms: terms(name), slots, limits }]),
+  )
 
 const slotsOf = (config: EndstateConfig) =>
   Object.fromEntries(Object.entries(config.providers).map(([name, { slots }]) => [name, slots]))

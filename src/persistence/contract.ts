@@ -124,6 +124,8 @@ export interface RecordStore {
 
   /** Those of these blobs that a record names. */
   referencedBlobs(ids: readonly string[]): Promise<Set<string>>
+  /** The record with a call of which this is the provider's own id; null when there is none. */
+  byHandle(provider: string, handle: string): Promise<string | null>
 
   list(filter: RecordFilter, page: { limit: number; token: string | null }): Promise<Page<RecordDocument>>
   /** `from` and `to` are both inside. */

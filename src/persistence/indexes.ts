@@ -20,6 +20,7 @@ export const INDEX = {
   charges: 'charges',
   sourceCharges: 'charges-source',
   blobs: 'blobs',
+  handles: 'handles',
   unsent: (sink: string) => `unsent-${sink}`,
 } as const
 
@@ -46,6 +47,7 @@ const recordIndexes = (sinks: readonly string[]): IndexDescription[] => [
   { name: INDEX.charges, key: { chargedAt: -1 }, partialFilterExpression: CHARGED },
   { name: INDEX.sourceCharges, key: { source: 1, chargedAt: -1 }, partialFilterExpression: CHARGED },
   { name: INDEX.blobs, key: { blobs: 1 }, partialFilterExpression: { blobs: { $exists: true } } },
+  { name: INDEX.handles, key: { handles: 1 }, partialFilterExpression: { handles: { $exists: true } } },
   ...sinks.map((sink) => ({
     name: INDEX.unsent(sink),
     key: { [`unsent.${sink}`]: 1, _id: 1 } as const,

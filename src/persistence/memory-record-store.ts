@@ -2,6 +2,7 @@
  * The record store's twin in memory, for tests and simulation. Same answers as on MongoDB, held by one conformance
  * suite; nothing is ever unknown here. Answers come in a later microtask, never in the caller's own turn.
  */
+import { handleEntry } from './call-handles.js'
 import type { RecordStore, UnsentRecord } from './contract.js'
 import { ledgerAttemptsIn, ledgerIn } from './memory-ledger.js'
 import { chargesIn, countsIn, dueIn, listIn, unknownVersionsIn, waitingIn, waitingSourcesIn } from './memory-queries.js'
@@ -68,6 +69,10 @@ export const createMemoryRecordStore = (options: MemoryRecordStoreOptions = {}):
     referencedBlobs: async (ids) => {
       const named = new Set([...records.values()].flatMap(({ blobs = [] }) => blobs))
       return new Set(ids.filter((id) => named.has(id)))
+    },
+    byHandle: async (provider, handle) => {
+      const wanted = handleEntry(provider, handle)
+      return [...records.values()].find(({ handles = [] }) => handles.includes(wanted))?._id ?? null
     },
     list: async (filter, page) => listIn(records, filter, page),
     charges: async (filter, page) => chargesIn(records, filter, page),

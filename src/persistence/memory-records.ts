@@ -2,6 +2,7 @@
  * The writes of the memory twin, on documents in the stored form, so that twin and MongoDB refuse and change the same.
  */
 import { blobsOfSteps } from './blob-references.js'
+import { handlesOfSteps } from './call-handles.js'
 import { BSON } from 'mongodb'
 import type { InsertOutcome, RecordDocument, Save, SaveOutcome } from './contract.js'
 import { TOO_LARGE, refusedAs } from './failures.js'
@@ -70,6 +71,8 @@ const updated = (stored: StoredRecord, save: Save, encoded: EncodedSave, sinks: 
   })
   const blobs = blobsOfSteps(save.steps)
   if (blobs.length > 0) next.blobs = [...new Set([...(stored.blobs ?? []), ...blobs])]
+  const handles = handlesOfSteps(save.steps)
+  if (handles.length > 0) next.handles = [...new Set([...(stored.handles ?? []), ...handles])]
   if (Object.keys(save.charges).length > 0) next.chargedAt = withChargeTimes(stored.chargedAt ?? [], save)
   return save.outbox.length > 0 ? withUnsent(next, sinks) : next
 }

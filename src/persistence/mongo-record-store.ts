@@ -11,7 +11,14 @@ import { insertRecords } from './insert.js'
 import { listLedger, sumLedger } from './ledger.js'
 import { loadRecords } from './load.js'
 import { findUnsent, markSending, markSent } from './outbox.js'
-import { countByStatus, findDue, findReferencedBlobs, findUnknownVersions, listRecords } from './queries.js'
+import {
+  countByStatus,
+  findDue,
+  findByHandle,
+  findReferencedBlobs,
+  findUnknownVersions,
+  listRecords,
+} from './queries.js'
 import { reading } from './failures.js'
 import { saveRecords } from './save.js'
 import { storeIo } from './store-io.js'
@@ -36,6 +43,7 @@ export const createMongoRecordStore = (db: Db, options: MongoRecordStoreOptions 
     },
     unknownVersions: (known, limit) => findUnknownVersions(io, known, limit),
     referencedBlobs: (ids) => findReferencedBlobs(io, ids),
+    byHandle: (provider, handle) => findByHandle(io, provider, handle),
     list: (filter, page) => listRecords(io, filter, page),
     charges: (filter, page) => listCharges(io, filter, page),
     ledger: (query) => sumLedger(io, query),

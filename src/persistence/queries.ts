@@ -5,6 +5,7 @@
  * Q2 A page goes on after (key, _id) in two reads: the rest of the same key, then what lies beyond it. One read with
  *    an `or` would scan all ties again for each page, and after an outage there may be 100,000 of them.
  */
+import { handleEntry } from './call-handles.js'
 import type { Document, Filter, FindOptions } from 'mongodb'
 import { RECORD_STATUSES } from '../machines/record.js'
 import type { RecordStatus } from '../machines/record.js'
@@ -149,4 +150,16 @@ export const findReferencedBlobs = async (io: StoreIo, ids: readonly string[]): 
   )
   const named = new Set(found.flatMap(({ blobs }) => blobs))
   return new Set(ids.filter((id) => named.has(id)))
+}
+
+export const findByHandle = async (io: StoreIo, provider: string, handle: string): Promise<string | null> => {
+  // Both conditions: without the second the partial index does not serve the first.
+  const named = { $eq: handleEntry(provider, handle), $exists: true }
+  const [found] = await findRecords<Pick<StoredRecord, '_id'>>(
+    io,
+    'Looking for a call by its id',
+    { handles: named },
+    { projection: { _id: 1 }, limit: 1, hint: INDEX.handles },
+  )
+  return found?._id ?? null
 }

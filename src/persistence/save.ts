@@ -1,5 +1,6 @@
 /** The one way a record changes: a compare-and-set on its version (S1), and what became of it (S2, S3). */
 import { blobsOfSteps } from './blob-references.js'
+import { handlesOfSteps } from './call-handles.js'
 import type { OutboxEntry, Save, SaveOutcome } from './contract.js'
 import { refusedAs } from './failures.js'
 import type { Refusal } from './failures.js'
@@ -67,10 +68,12 @@ export const updateOf = (save: Save, sinks: readonly string[]): RecordWrite => {
   }
   const charges = Object.values(save.charges)
   const blobs = blobsOfSteps(save.steps)
-  if (charges.length + blobs.length > 0)
+  const handles = handlesOfSteps(save.steps)
+  if (charges.length + blobs.length + handles.length > 0)
     update['$addToSet'] = {
       ...(charges.length > 0 && { chargedAt: { $each: charges.map(({ at }) => at) } }),
       ...(blobs.length > 0 && { blobs: { $each: blobs } }),
+      ...(handles.length > 0 && { handles: { $each: handles } }),
     }
   if (save.outbox.length > 0) {
     update['$push']!['outbox'] = { $each: encoded.outbox }

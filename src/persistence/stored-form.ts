@@ -10,6 +10,7 @@
  *    `faultsOf` in documents.ts.
  */
 import { blobsOf } from './blob-references.js'
+import { handlesOfSteps } from './call-handles.js'
 import type { OutboxEntry } from '../machines/record.js'
 import { RECORD_STATUSES } from '../machines/record.js'
 import type { HistoryEntry, MutableFields, RecordDocument } from './contract.js'
@@ -24,6 +25,8 @@ export type StoredRecord = Omit<RecordDocument, 'metadata' | 'snapshot' | 'histo
   outbox: StoredOutboxEntry[]
   /** Blobs that this record names. Absent without any. */
   blobs?: string[]
+  /** The providers' own ids of this record's calls. Absent without any. */
+  handles?: string[]
   /** When each charge was made. Absent without charges. */
   chargedAt?: Date[]
   /** Per sink, the time of the oldest fact that it has not got. Absent when it has all. */
@@ -70,6 +73,7 @@ const unsentBySink = (outbox: readonly OutboxEntry[], sinks: readonly string[]):
 export const encodeRecord = (doc: RecordDocument, sinks: readonly string[]): StoredRecord => {
   const charges = Object.values(doc.charges)
   const blobs = blobsOf(doc)
+  const handles = handlesOfSteps(doc.steps)
   const unsent = unsentBySink(doc.outbox, sinks)
   return {
     ...doc,
@@ -78,6 +82,7 @@ export const encodeRecord = (doc: RecordDocument, sinks: readonly string[]): Sto
     history: doc.history.map(encodeHistoryEntry),
     outbox: doc.outbox.map(encodeOutboxEntry),
     ...(blobs.length > 0 && { blobs }),
+    ...(handles.length > 0 && { handles }),
     ...(charges.length > 0 && { chargedAt: charges.map(({ at }) => at) }),
     ...(unsent && { unsent }),
   }
@@ -96,7 +101,7 @@ const assertReadable = (stored: StoredRecord): void => {
 /** Throws `RecordUnreadable`. */
 export const decodeRecord = (stored: StoredRecord): RecordDocument => {
   assertReadable(stored)
-  const { blobs: _blobs, chargedAt: _chargedAt, unsent: _unsent, ...rest } = stored
+  const { blobs: _blobs, handles: _handles, chargedAt: _chargedAt, unsent: _unsent, ...rest } = stored
   try {
     return {
       ...rest,

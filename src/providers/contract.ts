@@ -155,8 +155,11 @@ export interface Provider {
 /** A delivery to `POST /v1/webhooks/{provider}`, as it came. Header names in lower case. */
 export type WebhookDelivery = { headers: { [name: string]: string }; body: Uint8Array }
 
-/** News of the call that the delivery's URL names. `ask`: trust nothing in it, ask the provider now. */
-export type WebhookNews = { kind: 'answer'; answer: AskAnswer } | { kind: 'ask' }
+/**
+ * News of the call that the delivery's URL names, or whose id is `handle`, for providers with one URL for all their
+ * deliveries. `ask`: trust nothing in it, ask the provider now.
+ */
+export type WebhookNews = { kind: 'answer'; answer: AskAnswer } | { kind: 'ask'; handle?: string }
 
 /** Thrown for a delivery whose signature or form is wrong. */
 export class WebhookRefused extends Error {

@@ -44,7 +44,7 @@ export type ServerDeps = {
   /** Applies one event to a record. Throws StoreUnavailable when that can't be done now. */
   deliver(id: string, event: RecordEvent, by: string): Promise<{ doc: RecordDocument; applied: boolean }>
   /** Takes a provider's delivery. Throws WebhookRefused, StoreUnavailable. */
-  webhook(provider: string, token: string, delivery: WebhookDelivery): Promise<WebhookTaken>
+  webhook(provider: string, token: string | null, delivery: WebhookDelivery): Promise<WebhookTaken>
   /** How providers do; absent where nobody knows: then there is no /v1/providers and no /metrics. */
   providers?: ProviderReports
   clock: Clock

@@ -1,5 +1,5 @@
 /**
- * What a provider tells unasked: one delivery, about the call that its URL names.
+ * What a provider tells unasked: one delivery, about the call that its URL or its content names.
  *
  * K1 Only a verified delivery counts, and it is answered only after what it says is saved; so a provider that repeats
  *    until it hears 2xx loses nothing.
@@ -18,7 +18,7 @@ import { eventOf } from './errands.js'
 export type WebhookCall = { record: string; step: string; attempt: number; generation: number }
 
 /** Throws WebhookRefused for a delivery that is not what it claims, and StoreUnavailable. */
-export type TakeWebhook = (provider: string, token: string, delivery: WebhookDelivery) => Promise<WebhookTaken>
+export type TakeWebhook = (provider: string, token: string | null, delivery: WebhookDelivery) => Promise<WebhookTaken>
 
 export type WebhookDeps = {
   /** By provider; absent for those that send none. */
@@ -27,6 +27,7 @@ export type WebhookDeps = {
   readToken(provider: string, token: string): WebhookCall | null
   pipelines: PipelineSet
   load(id: string): Promise<RecordDocument | null>
+  findByHandle(provider: string, handle: string): Promise<string | null>
   /** Applies one event in a turn and tells a worker. */
   deliver(id: string, event: CallEvent): Promise<{ applied: boolean }>
   blobs: BlobStore
@@ -42,16 +43,37 @@ export const createWebhooks = (deps: WebhookDeps): TakeWebhook => {
     const reader = deps.readers.get(provider)
     const terms = deps.terms.get(provider)
     if (!reader || !terms) return 'unknown-provider'
-    const call = deps.readToken(provider, token)
-    if (!call) return 'unknown-call'
+    const call = token === null ? null : deps.readToken(provider, token)
+    if (token !== null && !call) return 'unknown-call'
     const news = await reader(delivery)
-    const doc = await deps.load(call.record)
-    const attempt = doc?.steps[call.step]?.attempts.find(({ n }) => n === call.attempt)
-    if (!doc || attempt?.provider !== provider || attempt.generation !== call.generation) return 'unknown-call'
-    const event = await asEvent(deps, { doc, attempt, step: call.step, terms }, news)
+    const found = await (call ? named(deps, provider, call) : byHandle(deps, provider, news))
+    if (!found) return 'unknown-call'
+    const { doc, attempt, step } = found
+    const event = await asEvent(deps, { doc, attempt, step, terms }, news)
     if (!event) return 'known'
     return (await deps.deliver(doc._id, event)).applied ? 'saved' : 'known'
   }
+}
+
+type Found = { doc: RecordDocument; attempt: Attempt; step: string }
+
+const named = async (deps: WebhookDeps, provider: string, call: WebhookCall): Promise<Found | null> => {
+  const doc = await deps.load(call.record)
+  const attempt = doc?.steps[call.step]?.attempts.find(({ n }) => n === call.attempt)
+  if (!doc || attempt?.provider !== provider || attempt.generation !== call.generation) return null
+  return { doc, attempt, step: call.step }
+}
+
+/** For providers with one URL for all: the verified delivery names the call by the provider's own id. */
+const byHandle = async (deps: WebhookDeps, provider: string, news: WebhookNews): Promise<Found | null> => {
+  const handle = news.kind === 'ask' ? news.handle : news.answer.handle
+  const id = handle === undefined ? null : await deps.findByHandle(provider, handle)
+  const doc = id === null ? null : await deps.load(id)
+  for (const [step, { attempts }] of Object.entries(doc?.steps ?? {})) {
+    const attempt = attempts.find((each) => each.provider === provider && each.handle === handle)
+    if (doc && attempt) return { doc, attempt, step }
+  }
+  return null
 }
 
 type About = { doc: RecordDocument; attempt: Attempt; step: string; terms: ProviderTerms }

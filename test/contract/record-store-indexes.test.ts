@@ -146,6 +146,11 @@ describe('uses its index, in order and without a sort', () => {
     expect(used).toMatchObject({ indexes: [INDEX.blobs] })
   })
 
+  it('byHandle: by the ids of calls that have any', async () => {
+    const [used] = await profiled(() => store().byHandle('gpt', 'resp_1'))
+    expect(used).toMatchObject({ indexes: [INDEX.handles] })
+  })
+
   it('unknownVersions: one seek a version, then the records of the unknown ones', async () => {
     const used = await profiled(() => store().unknownVersions(['v0', 'v1'], 3))
     expect(used).toHaveLength(5)

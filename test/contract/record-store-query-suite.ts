@@ -329,6 +329,18 @@ const blobTests = (get: () => RecordStore): void => {
     expect(await get().referencedBlobs(asked)).toEqual(new Set(['b-input', 'b-result', 'b-late']))
     expect((await get().load(['bl-2']))[0]).not.toHaveProperty('blobs')
   })
+
+  it('finds a record by the provider’s own id of one of its calls, also when that was told later', async () => {
+    const step = stepWith('x')
+    const [attempt] = step.attempts
+    await get().insert([record('h-1'), record('h-2')])
+    const told = { ...step, attempts: [{ ...attempt!, provider: 'gpt', handle: 'resp_1' }] }
+    await get().save([save('h-2', 1, { steps: { read: told } })])
+    expect(await get().byHandle('gpt', 'resp_1')).toBe('h-2')
+    expect(await get().byHandle('other', 'resp_1')).toBeNull()
+    expect(await get().byHandle('gpt', 'resp_2')).toBeNull()
+    expect((await get().load(['h-2']))[0]).not.toHaveProperty('handles')
+  })
 }
 
 const countTests = (get: () => RecordStore): void => {

@@ -110,7 +110,7 @@ describe('a webhook', () => {
       return [response.status, ((await response.json()) as { code: string }).code]
     }
     expect(await codeOf('job?call=e30.AAAA')).toEqual([404, 'unknown-call'])
-    expect(await codeOf('job')).toEqual([400, 'invalid-request'])
+    expect(await codeOf('job')).toEqual([401, 'webhook-refused'])
     expect(await codeOf('nobody?call=e30.AAAA')).toEqual([404, 'unknown-provider'])
     await Promise.all([api.kill(), worker.kill()])
   })

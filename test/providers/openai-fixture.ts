@@ -27,7 +27,7 @@ export const optionsFor = (
 ): OpenAiOptions => ({
   model: 'gpt-test',
   baseUrl: server.baseUrl,
-  price: PRICE,
+  prices: PRICE,
   ...(more.compatible ? {} : { apiKey: env('OPENAI_API_KEY') }),
   ...more,
 })

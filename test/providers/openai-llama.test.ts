@@ -41,6 +41,8 @@ function connect(more: Partial<OpenAiOptions> = {}): Provider {
 }
 
 const SHORT = { prompt: 'Answer with one word: what is the capital of France?', attach: false }
+/** A field of llama.cpp's own: the model goes on to its limit. */
+const ENDLESS = { ignore_eos: true }
 const LONG = { prompt: 'Tell me a long story about a lighthouse.', attach: false, maxOutputTokens: 120 }
 
 async function call(
@@ -124,25 +126,16 @@ test('no answer within 50 ms is a doubt, and the doubt is right: the server runs
   await atRest()
 })
 
-test('a stream that is ended in the middle is lost, for certain, and the server stops', async () => {
+test('a stream tells how far it is; ended then, it is lost for certain, and the server stops', async () => {
   const before = await tokensPredicted()
   const stop = new AbortController()
-  const request = { ...LONG, maxOutputTokens: 1_500 }
+  const provider = connect({ stream: true, extra: ENDLESS })
   const onProgress = ({ outputTokens = 0 }: Progress) => void (outputTokens > 0 && stop.abort())
-  const result = await call(connect({ stream: true }), { request, onProgress }, { signal: stop.signal })
+  const request = { ...LONG, maxOutputTokens: 1_900 }
+  const result = await call(provider, { request, onProgress }, { signal: stop.signal })
   expect(result).toMatchObject({ kind: 'failed', error: { code: 'stream-cut', kind: 'partial' } })
   await atRest()
-  expect((await tokensPredicted()) - before).toBeLessThan(1_500)
-})
-
-test('a stream tells how far it is before its end', async () => {
-  const told: Progress[] = []
-  const result = await call(connect({ stream: true }), {
-    request: { ...LONG, maxOutputTokens: 60 },
-    onProgress: (progress) => void told.push(progress),
-  })
-  expect(result).toMatchObject({ kind: 'failed', error: { code: 'length' }, usage: { outputTokens: 60 } })
-  expect(told.some(({ outputTokens = 0 }) => outputTokens > 0 && outputTokens < 60)).toBe(true)
+  expect((await tokensPredicted()) - before).toBeLessThan(1_900)
 })
 
 test('a request that the server refuses was not executed', async () => {

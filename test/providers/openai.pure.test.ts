@@ -71,7 +71,7 @@ describe('options that do not fit together are named', () => {
     { wrong: { headers: { 'Content-Length': '1' } }, says: 'Content-Length' },
     { wrong: { extra: { store: false } }, says: 'extra.store' },
     { wrong: { extra: { metadata: {} } }, says: 'extra.metadata' },
-    { wrong: { price: { currency: 'USD', inputPerMillion: 2 } }, says: 'price.inputPerMillion' },
+    { wrong: { prices: { currency: 'USD', inputPerMillion: 2 } }, says: 'prices.inputPerMillion' },
     { wrong: { longestRun: 'long' }, says: 'longestRun' },
     { wrong: { api: 'responses' }, says: 'api', of: local },
     { wrong: { store: true }, says: 'store', of: local },
@@ -123,7 +123,7 @@ describe('the request', () => {
   })
 
   test('the bound: words by their bytes, a picture and a PDF by more than they can cost, none without a limit', async () => {
-    const options = { ...good, price: PRICE, contextTokensMax: 100_000 }
+    const options = { ...good, prices: PRICE, contextTokensMax: 100_000 }
     const limited = { ...options, maxOutputTokens: 1000 }
     const amount = async (overrides: Partial<RequestParts>) =>
       Number((await bodyOf(limited, overrides)).spendMax?.amount)
@@ -137,7 +137,7 @@ describe('the request', () => {
     expect(await amount({ input: jsonInput('x'.repeat(1_000_000)) })).toBeCloseTo(0.208, 6)
     expect((await bodyOf(options)).spendMax).toBeUndefined()
     expect((await bodyOf({ ...good, maxOutputTokens: 10 })).spendMax).toBeUndefined()
-    expect((await bodyOf({ ...local, price: PRICE, maxOutputTokens: 10 })).spendMax).toBeUndefined()
+    expect((await bodyOf({ ...local, prices: PRICE, maxOutputTokens: 10 })).spendMax).toBeUndefined()
   })
 
   test('a schema that is switched off, or is of no object, is not sent', async () => {

@@ -50,10 +50,10 @@ export type OpenAiOptions = {
   /** Default true: the model is told the step's output schema. */
   schema?: boolean
   /** What the account pays: gives each call's spend, and its bound. */
-  price?: PriceTable
+  prices?: PriceTable
   /** No request holds more tokens than the model's context: bounds what a call may cost. Default 1,050,000. */
   contextTokensMax?: number
-  /** The most that one call may cost; booked where nobody knows what it did cost and `price` can't bound it. */
+  /** The most that one call may cost; booked where nobody knows what it did cost and `prices` can't bound it. */
   spendMax?: { amount: string; currency: string }
   /** Calls at once per worker process. Default 8. */
   slots?: number
@@ -147,7 +147,7 @@ const Options = z.strictObject({
   }),
   output: z.enum(['json', 'text']).default('json'),
   schema: z.boolean().default(true),
-  price: priceTableSchema.optional(),
+  prices: priceTableSchema.optional(),
   contextTokensMax: z.int().min(1).default(1_050_000),
   spendMax: z
     .strictObject({
@@ -204,7 +204,7 @@ export function readOpenAiOptions(given: OpenAiOptions): OpenAiSettings {
     extra: options.extra,
     output: options.output,
     schema: options.schema,
-    price: options.price ?? null,
+    price: options.prices ?? null,
     contextTokensMax: options.contextTokensMax,
     terms: readTerms(options, given, mode, store),
     slots: options.slots,

@@ -13,7 +13,11 @@ const BODY_BYTES_MAX = 32 * 1024 * 1024
 const params = z.strictObject({ provider: z.string().regex(/^[a-z0-9-]{1,40}$/, 'is no provider name') })
 /** Providers add parameters of their own. */
 const query = z.looseObject({
-  call: z.string().max(1_000).meta({ description: 'The token of the URL that was given to the provider' }),
+  call: z
+    .string()
+    .max(1_000)
+    .optional()
+    .meta({ description: 'The token of the URL that was given with the call; without it the delivery names the call' }),
 })
 const taken = z
   .strictObject({ taken: z.enum(['saved', 'known']).meta({ description: '`known`: the record had said so before' }) })
@@ -46,11 +50,11 @@ async function takeDelivery(deps: ServerDeps, ctx: RouteContext): Promise<void> 
     Object.entries(ctx.req.headers).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value]] : [])),
   )
   try {
-    const outcome = await deps.webhook(provider, call, { headers, body })
+    const outcome = await deps.webhook(provider, call ?? null, { headers, body })
     if (outcome === 'unknown-provider')
       throw new Problem(404, 'unknown-provider', `Provider "${provider}" takes no webhooks here.`)
     if (outcome === 'unknown-call')
-      throw new Problem(404, 'unknown-call', 'The `call` of this URL names no call of this provider.')
+      throw new Problem(404, 'unknown-call', 'This delivery is about no call of this provider that is known here.')
     ctx.body = { taken: outcome }
   } catch (error) {
     if (error instanceof WebhookRefused) throw new Problem(error.status, error.code, error.message)
