@@ -20,8 +20,9 @@ afterAll(async () => {
 
 const price = { fixed: '0.40', currency: 'EUR' }
 const STUCK_SLOTS = 4
-const JAMMED = 12
-const DETOURS = 4
+// Two rounds of its slots: when the second one ends, the provider is taken for down, and nothing more would be sent to it.
+const JAMMED = 6
+const DETOURS = 2
 const TIMED = 60
 
 const deploy = () =>
@@ -37,10 +38,10 @@ const deploy = () =>
       brisk: { url: `${provider.url}/brisk`, slots: 8, cost: 'free' },
     },
     pipelines: [
-      { name: 'jam', steps: [{ name: 'a', use: ['stuck'], price, deadline: '4s', onUncertain: 'investigate' }] },
+      { name: 'jam', steps: [{ name: 'a', use: ['stuck'], price, deadline: '8s', onUncertain: 'investigate' }] },
       {
         name: 'detour',
-        steps: [{ name: 'a', use: ['stuck', 'brisk'], price, deadline: '4s', onUncertain: 'fallback' }],
+        steps: [{ name: 'a', use: ['stuck', 'brisk'], price, deadline: '8s', onUncertain: 'fallback' }],
       },
       { name: 'quick', steps: [{ name: 'a', use: ['brisk'], price }] },
     ],
