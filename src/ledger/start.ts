@@ -15,6 +15,8 @@ export type LedgerDeps = Pick<RelayDeps, 'store' | 'clock' | 'log'> &
     lease(name: string, forMs: number): Promise<boolean>
   }
 
+const leaseOf = (sink: string): string => `sink-${sink}`
+
 /** Answers how to stop. Throws when a secret is missing or unfit. */
 export const startLedger = (deps: LedgerDeps): (() => Promise<void>) => {
   const { sinks, store, clock, log, nats, prefix } = deps
@@ -29,11 +31,13 @@ export const startLedger = (deps: LedgerDeps): (() => Promise<void>) => {
       clock,
       log,
       random: Math.random,
-      isLeader: () => deps.lease(`sink-${sink.name}`, LEASE_MS),
+      isLeader: () => deps.lease(leaseOf(sink.name), LEASE_MS),
     }),
   )
   for (const relay of relays) relay.start()
   return async () => {
     await Promise.all(relays.map((relay) => relay.close()))
+    // Another process may go on at once; where that can't be said, it waits for the lease's end.
+    await Promise.allSettled(made.map(({ name }) => deps.lease(leaseOf(name), 1)))
   }
 }
