@@ -54,6 +54,7 @@ const buildProgram = (io: Io, run: Run): Command => {
   serviceCommands(program, run)
   recordCommands(program, run)
   reportCommand(program, run)
+  providersCommand(program, run)
   topics(program, io)
   return program
 }
@@ -217,6 +218,19 @@ const recordCommands = (program: Command, run: Run): void => {
         const { watch } = await import('./commands/records.js')
         const options = { timeoutMs: flags.timeout ?? null, json: flags.json === true, signal: io.interruption() }
         return watch(io, clientFrom(flags, io.env), command.args[0], options)
+      }),
+    )
+}
+
+const providersCommand = (program: Command, run: Run): void => {
+  program
+    .command('providers')
+    .description('how each provider does: up or down, calls, durations, limits, and what was spent today')
+    .action(
+      run(async (io, command) => {
+        const flags = flagsOf<GlobalFlags>(command)
+        const { providers } = await import('./commands/providers.js')
+        return providers(io, clientFrom(flags, io.env), flags.json === true, Date.now())
       }),
     )
 }
