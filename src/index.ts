@@ -1,6 +1,8 @@
 /** The library: what a config and an embedding application import. */
 export { endstate } from './config/builder.js'
 export type { EndstateConfig, PipelineSource } from './config/builder.js'
+export type { ChargesOptions } from './ledger/settings.js'
+export type { PriceTable } from './providers/price-table.js'
 export type { OutputsOf } from './config/chain-types.js'
 export { compute, StepRefused } from './providers/built-in.js'
 export { env } from './providers/secret.js'

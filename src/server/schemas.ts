@@ -217,6 +217,16 @@ export const chargeRowSchema = z
   })
   .meta({ id: 'ChargeRow' })
 
+const priceSchema = z
+  .strictObject({
+    amount: amount.nullable().meta({ description: 'null where it follows from the call' }),
+    currency: z.string(),
+    form: z.enum(['fixed', 'perPage', 'perMillionTokens', 'amount']).meta({ description: '`amount`: a function' }),
+    perPage: amount.optional(),
+    perMillionTokens: z.strictObject({ input: amount.optional(), output: amount.optional() }).optional(),
+  })
+  .meta({ id: 'Price' })
+
 export const pipelineSchema = z
   .strictObject({
     name,
@@ -226,7 +236,7 @@ export const pipelineSchema = z
     accepts: z.array(z.string()),
     inputBytesMax: z.int(),
     worstCaseMs: z.number(),
-    price: z.strictObject({ amount: amount.nullable(), currency: z.string() }).nullable(),
+    price: priceSchema.nullable(),
     steps: z.array(
       z.strictObject({
         name,
@@ -234,7 +244,7 @@ export const pipelineSchema = z
         use: z.array(z.string()),
         deadlineMs: z.number(),
         attempts: z.int(),
-        price: z.strictObject({ amount: amount.nullable(), currency: z.string() }).nullable(),
+        price: priceSchema.nullable(),
       }),
     ),
   })

@@ -179,7 +179,12 @@ export function pipelineView({ definition, version, worstCaseMs }: CompiledPipel
 }
 
 function priceView(price: Price | RecordPrice | null): PipelineJson['price'] {
-  return price && { amount: 'fixed' in price ? price.fixed : null, currency: price.currency }
+  if (price === null) return null
+  const { currency } = price
+  if ('fixed' in price) return { amount: price.fixed, currency, form: 'fixed' }
+  if ('perPage' in price) return { amount: null, currency, form: 'perPage', perPage: price.perPage }
+  if ('amount' in price) return { amount: null, currency, form: 'amount' }
+  return { amount: null, currency, form: 'perMillionTokens', perMillionTokens: price.perMillionTokens }
 }
 
 function isoOrNull(date: Date | null): string | null {

@@ -9,10 +9,10 @@ import { Webhook } from 'standardwebhooks'
 
 export const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8G'
 
-export type Delivery = { id: string; body: string; answered: number | 'cut' }
+export type Delivery = { id: string; body: string; answered: Answer }
 
-/** 200 takes it; `cut` takes it and closes without an answer. */
-export type Answer = number | 'cut'
+/** 200 takes it; `cut` takes it and closes without an answer, `silence` leaves the connection open. */
+export type Answer = number | 'cut' | 'silence'
 
 export type Receiver = {
   url: string
@@ -63,11 +63,12 @@ export const startReceiver = async (): Promise<Receiver> => {
     }
     const answered = answer(id)
     state.deliveries.push({ id, body, answered })
-    if ((answered === 'cut' || answered < 300) && !remembered.has(id)) {
+    if ((typeof answered !== 'number' || answered < 300) && !remembered.has(id)) {
       remembered.add(id)
       state.billed.push(id)
     }
     if (answered === 'cut') return void req.socket.destroy()
+    if (answered === 'silence') return
     res.writeHead(answered).end()
   }
   const server = createServer((req, res) => void take(req, res).catch(() => req.socket.destroy()))

@@ -145,6 +145,48 @@ describe('trouble', () => {
   })
 })
 
+describe('storage away', () => {
+  test('R1: what could not be marked is sent again under its id, and nothing overtakes it', async () => {
+    await s.store.insert([charged('r-1', ['read', 'record']), charged('r-2', ['read'])])
+    const markSent = s.store.markSent.bind(s.store)
+    s.store.markSent = () => Promise.reject(new Error('away'))
+    s.relay.start()
+    await s.clock.passes(2_500)
+    s.store.markSent = markSent
+    await s.clock.passes(1_000)
+    await s.relay.close()
+    expect(await s.left()).toEqual([])
+    const of = s.arrived.filter((id) => id.startsWith('r-1/'))
+    expect(of.length).toBeGreaterThan(2)
+    // Whole repeats, each in order.
+    of.forEach((id, n) => expect(id).toBe(n % 2 === 0 ? 'r-1/read' : 'r-1/record'))
+    expect(new Set(s.tried.filter(({ id }) => id === 'r-1/read').map(({ body }) => body)).size).toBe(1)
+  })
+
+  test('a lane that fails leaves no other running beside the next pass', async () => {
+    await s.store.insert([charged('r-1', ['read']), charged('r-2', ['read'])])
+    let release = () => {}
+    const held = new Promise<void>((resolve) => (release = resolve))
+    s.answer = async (id) => {
+      if (id === 'r-2/read') await held
+      return { kind: 'sent' }
+    }
+    s.store.markSent = () => Promise.reject(new Error('away'))
+    let ended = false
+    const pass = s.relay.passOnce().finally(() => (ended = true))
+    await s.clock.passes(0)
+    expect(ended).toBe(false)
+    release()
+    await expect(pass).rejects.toThrow('away')
+  })
+
+  test('facts are sent by their number, whatever their place', async () => {
+    await s.store.insert([record('r-1', { outbox: [chargeFact(7, 'late'), chargeFact(3, 'early')] })])
+    await s.relay.passOnce()
+    expect(s.arrived).toEqual(['r-1/early', 'r-1/late'])
+  })
+})
+
 describe('R4: a sink that forgets', () => {
   beforeEach(async () => {
     s = scene(24 * HOUR)

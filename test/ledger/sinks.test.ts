@@ -104,6 +104,12 @@ describe('the webhook', () => {
     expect(receiver.billed).toEqual(['r-1/read'])
   })
 
+  test('a receiver that never answers is given up in time, and may have it', async () => {
+    receiver.answers(() => 'silence')
+    const sent = await webhook().send({ id: 'r-1/read', body: '{}' }, new AbortController().signal)
+    expect(sent).toEqual({ kind: 'failed', code: 'timed-out' })
+  })
+
   test('a redirect is not followed, and says nothing about arrival', async () => {
     receiver.answers(() => 307)
     expect(await webhook().send({ id: 'r-1/read', body: '{}' }, new AbortController().signal)).toEqual({

@@ -248,7 +248,10 @@ describe('pipelines and machines', () => {
   it('lists pipelines with their worst case', async () => {
     const { items } = (await api.request('/v1/pipelines')).json as { items: { name: string; worstCaseMs: number }[] }
     const forms = items.find(({ name }) => name === 'forms')
-    expect(forms).toMatchObject({ accepts: ['application/json'], steps: [{ name: 'read', price: { amount: '0.40' } }] })
+    expect(forms).toMatchObject({
+      accepts: ['application/json'],
+      steps: [{ name: 'read', price: { amount: '0.40', form: 'fixed' } }],
+    })
     expect(forms?.worstCaseMs).toBeGreaterThan(0)
   })
 

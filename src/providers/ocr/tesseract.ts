@@ -74,7 +74,13 @@ async function call(
     const answer = await pool.run({ bytes }, signal)
     if ('refused' in answer) return { kind: 'executed', ...answer.refused, ...rejects }
     const evidence = { pages: answer.read.pages.length, durationMs: Math.round(performance.now() - startedAt) }
-    return { kind: 'succeeded', output: answer.read, spend: null, evidence }
+    return {
+      kind: 'succeeded',
+      output: answer.read,
+      spend: null,
+      usage: { pages: answer.read.pages.length },
+      evidence,
+    }
   } catch (error) {
     return failure(error)
   }
