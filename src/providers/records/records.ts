@@ -128,7 +128,9 @@ const refusedAs = (error: unknown, { pipeline }: MapPlan, index: number): CallAn
 const HANDLE = /^([a-z0-9-]{1,40})\/([a-z0-9-]{1,40})\/(\d{1,4})$/
 
 async function ask(find: FindPlan, records: RecordsAccess | undefined, question: Question): Promise<AskAnswer> {
-  const [, source = '', pipeline = '', count = ''] = HANDLE.exec(question.handle ?? '') ?? []
+  const told = HANDLE.exec(question.handle ?? '')
+  if (!told) return { kind: 'unknown', code: 'no-handle', message: 'How many records there are was not saved.' }
+  const [, source = '', pipeline = '', count = ''] = told
   const plan = find(pipeline, question.step)
   if (!plan || !records) return { kind: 'unknown', code: 'no-plan', message: 'This process does not know the step.' }
   const total = Number(count)
