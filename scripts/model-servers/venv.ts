@@ -94,7 +94,8 @@ async function install(name: string, venv: Venv, requirements: readonly string[]
   const python = await findPython(range)
   say(`${name}: installing ${requirements.length} packages into ${venv.dir}`)
   await rm(venv.dir, { recursive: true, force: true })
-  await run(name, python, ['-m', 'venv', venv.dir], VENV_MS_MAX).catch((error: unknown) => {
+  const venvArgs = ['-m', 'venv', ...(requirements.length === 0 ? ['--without-pip'] : []), venv.dir]
+  await run(name, python, venvArgs, VENV_MS_MAX).catch((error: unknown) => {
     throw new Error(
       `${name}: no Python environment can be made by ${python}. On Debian and Ubuntu: apt-get install python3-venv. ${messageOf(error)}`,
     )
@@ -103,7 +104,7 @@ async function install(name: string, venv: Venv, requirements: readonly string[]
   const pip = ['-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--quiet', '--no-compile']
   pip.push('--only-binary=:all:')
   if (options.complete === true) pip.push('--no-deps')
-  await run(name, venv.python, [...pip, ...requirements], INSTALL_MS_MAX)
+  if (requirements.length > 0) await run(name, venv.python, [...pip, ...requirements], INSTALL_MS_MAX)
   if (options.script !== undefined) await run(name, venv.python, ['-c', options.script], SCRIPT_MS_MAX, venv.dir)
   await writeFile(join(venv.dir, MARK), JSON.stringify({ requirements }, null, 2)) // V1
   say(`${name}: installed in ${Math.round((performance.now() - startedMs) / 1000)} s`)
