@@ -37,9 +37,11 @@ export const idOfCounter = ({ per, name, currency, day }: CounterKey): string =>
 
 const orZero = (path: string) => ({ $ifNull: [path, ZERO] })
 const minutes = { $ifNull: ['$minutes', []] }
-const reservedSince = {
-  $reduce: { input: minutes, initialValue: ZERO, in: { $add: ['$$value', '$$this.total'] } },
-}
+const sumOfMinutes = (each: unknown) => ({
+  $reduce: { input: minutes, initialValue: ZERO, in: { $add: ['$$value', each] } },
+})
+const reservedSince = sumOfMinutes('$$this.total')
+const endedSince = sumOfMinutes({ $subtract: ['$$this.total', '$$this.open'] })
 const MINUTE = { $floor: { $divide: [{ $toLong: '$$NOW' }, MINUTE_MS] } }
 
 const facts = (key: CounterKey): Document => ({
@@ -67,12 +69,13 @@ const reservePipeline = (key: CounterKey, limit: string, amounts: readonly strin
   const more = {
     m: '$$this.m',
     total: { $add: ['$$this.total', '$last.added'] },
+    open: { $add: ['$$this.open', '$last.added'] },
   }
   const merged = {
     $cond: [
       { $in: ['$last.minute', '$minutes.m'] },
       { $map: { input: '$minutes', as: 'this', in: { $cond: [isNow, more, '$$this'] } } },
-      { $concatArrays: ['$minutes', [{ m: '$last.minute', total: '$last.added' }]] },
+      { $concatArrays: ['$minutes', [{ m: '$last.minute', total: '$last.added', open: '$last.added' }]] },
     ],
   }
   return [
@@ -82,19 +85,19 @@ const reservePipeline = (key: CounterKey, limit: string, amounts: readonly strin
         base: orZero('$base'),
         spent: orZero('$spent'),
         minutes,
+        ended: { $add: [orZero('$spent'), endedSince] },
         used: { $add: [orZero('$base'), reservedSince] },
       },
     },
     { $set: { last: taken } },
-    { $set: { 'last.minute': MINUTE } },
+    { $set: { 'last.minute': MINUTE, 'last.ended': '$ended' } },
     { $set: { minutes: { $cond: [{ $gt: ['$last.added', ZERO] }, merged, '$minutes'] } } },
-    { $unset: 'used' },
+    { $unset: ['used', 'ended'] },
   ]
 }
 
 const reservedDocument = z.object({
-  spent: z.instanceof(Decimal128),
-  last: z.object({ granted: z.array(z.boolean()), minute: z.number() }),
+  last: z.object({ granted: z.array(z.boolean()), minute: z.number(), ended: z.instanceof(Decimal128) }),
 })
 
 export const reserveFrom = (
@@ -105,8 +108,8 @@ export const reserveFrom = (
 ): Promise<Reserved> =>
   reading('Reserving money', async () => {
     const updated = await updateNamed(io, BUDGETS, idOfCounter(key), reservePipeline(key, limit, amounts))
-    const { spent, last } = reservedDocument.parse(updated)
-    return { ...last, spent: amountOf(spent) }
+    const { granted, minute, ended } = reservedDocument.parse(updated).last
+    return { granted, minute, spent: amountOf(ended) }
   })
 
 export const settleAt = (io: ProviderIo, key: CounterKey, settlements: readonly Settlement[]): Promise<void> =>
@@ -123,6 +126,7 @@ export const settleAt = (io: ProviderIo, key: CounterKey, settlements: readonly 
     const settled = {
       m: '$$minute.m',
       total: { $add: ['$$minute.total', { $subtract: [sum('actual'), sum('reserved')] }] },
+      open: { $subtract: ['$$minute.open', sum('reserved')] },
     }
     const update = [{ $set: { minutes: { $map: { input: minutes, as: 'minute', in: settled } } } }]
     await updateNamed(io, BUDGETS, idOfCounter(key), [{ $set: facts(key) }, ...update])

@@ -16,7 +16,8 @@ const amountOf = (units: bigint): string => {
   return text.slice(0, -DIGITS) + (fraction === '' ? '' : `.${fraction}`)
 }
 
-type Counter = { key: CounterKey; base: bigint; spent: bigint; minutes: Map<number, bigint> }
+type Minute = { total: bigint; open: bigint }
+type Counter = { key: CounterKey; base: bigint; spent: bigint; minutes: Map<number, Minute> }
 
 export const createMemoryCounters = (clock: {
   now(): Date
@@ -27,23 +28,29 @@ export const createMemoryCounters = (clock: {
     counters.set(idOfCounter(key), counter)
     return counter
   }
-  const usedOf = ({ base, minutes }: Counter) => [...minutes.values()].reduce((sum, each) => sum + each, base)
+  const usedOf = ({ base, minutes }: Counter) => [...minutes.values()].reduce((sum, { total }) => sum + total, base)
+  const endedOf = ({ spent, minutes }: Counter) =>
+    [...minutes.values()].reduce((sum, { total, open }) => sum + total - open, spent)
   return {
     async reserve(key, limit, amounts) {
       const counter = of(key)
       const minute = Math.floor(clock.now().getTime() / MINUTE_MS)
+      const spent = amountOf(endedOf(counter))
       const granted = amounts.map((amount) => {
         const fits = usedOf(counter) + unitsOf(amount) <= unitsOf(limit)
-        if (fits) counter.minutes.set(minute, (counter.minutes.get(minute) ?? 0n) + unitsOf(amount))
+        const { total, open } = counter.minutes.get(minute) ?? { total: 0n, open: 0n }
+        if (fits) counter.minutes.set(minute, { total: total + unitsOf(amount), open: open + unitsOf(amount) })
         return fits
       })
-      return { granted, minute, spent: amountOf(counter.spent) }
+      return { granted, minute, spent }
     },
     async settle(key, settlements) {
       const { minutes } = of(key)
       for (const { minute, reserved, actual } of settlements) {
-        const total = minutes.get(minute)
-        if (total !== undefined) minutes.set(minute, total + unitsOf(actual) - unitsOf(reserved))
+        const found = minutes.get(minute)
+        if (!found) continue
+        const { total, open } = found
+        minutes.set(minute, { total: total + unitsOf(actual) - unitsOf(reserved), open: open - unitsOf(reserved) })
       }
     },
     async recount(key, { spent, open }, minute) {

@@ -120,7 +120,7 @@ export type CounterKey = {
   day: Date
 }
 
-/** `spent`: of that, what the records were found to have spent when they were last asked. */
+/** `spent`: by calls that have ended, before these amounts. */
 export type Reserved = { granted: boolean[]; minute: number; spent: string }
 /** `actual` is what the call cost in the end; `minute` and `reserved` are as it was granted. */
 export type Settlement = { minute: number; reserved: string; actual: string }

@@ -261,7 +261,9 @@ describe.each(worlds)('what is known of providers: %s', (_name, make) => {
       { minute: at - 90, reserved: '0.4', actual: '0' },
     ])
     expect((await states.counters(DAY.day))[0]?.used).toMatch(/^0\.050*$/)
-    expect((await states.reserve(DAY, '1', ['0.96', '0.95'])).granted).toEqual([false, true])
+    const { granted, spent } = await states.reserve(DAY, '1', ['0.96', '0.95'])
+    expect(granted).toEqual([false, true])
+    expect(spent, 'by calls that have ended').toMatch(/^0\.050*$/)
   })
 
   it('a recount puts what the records say in the place of what was reserved before', async () => {

@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import type { Db } from 'mongodb'
 import { expect } from 'vitest'
+import type { BudgetOptions } from '../../src/config/budgets.js'
 import type { FaultpointName } from '../../src/simulation/faultpoints.js'
 import type { Child } from './processes.js'
 import { startChild, waitFor } from './processes.js'
@@ -21,6 +22,7 @@ export type TestProvider = {
   longestRun?: string
   spendMax?: { amount: string; currency: string }
   responseBytesMax?: number
+  limits?: { requestsPerMinute?: number; tokensPerMinute?: number }
 }
 
 export type TestPipeline = {
@@ -122,6 +124,7 @@ export const startDeployment = async (
     providers: { [name: string]: TestProvider }
     pipelines: TestPipeline[]
     sources?: string[]
+    budgets?: BudgetOptions[]
   },
   /** Servers of the test's own, which it stops and starts. */
   servers: { mongoUrl?: string; natsUrl?: string } = {},

@@ -42,7 +42,11 @@ const pipelineOf = ({ name, steps, ...options }) => {
   }
   return pipeline
 }
-const config = es.config({ pipelines: setting.pipelines.map(pipelineOf), sources: setting.sources ?? ['local'] })
+const config = es.config({
+  pipelines: setting.pipelines.map(pipelineOf),
+  sources: setting.sources ?? ['local'],
+  ...(setting.budgets && { budgets: setting.budgets }),
+})
 
 const matches = (wanted, point, passing) =>
   wanted.point === point &&

@@ -6,7 +6,7 @@
  *   refuses is given back to the first.
  * - U2 A record's own ceiling is kept from its document alone: what its attempts cost, and may cost while they are open.
  * - U3 Reserved money that is not spent comes back: when the call ends, at the latest with the next recount from the
- *   records. So a ceiling that only reservations fill is a short wait; one that the records fill lasts until tomorrow.
+ *   records. So a ceiling that calls under way fill is a short wait; one that ended calls fill lasts until tomorrow.
  * - U4 Without budgets, and for free providers, the database is asked nothing.
  */
 import type { ProviderTerms } from '../../machines/pipeline.js'
@@ -19,7 +19,7 @@ import { createCounterQueue } from './counter-queue.js'
 
 export const DAY_MS = 24 * 3_600_000
 /** How long a record waits while others' reservations fill a ceiling. */
-export const RESERVED_WAIT_MS = 30_000
+export const RESERVED_WAIT_MS = 10_000
 const RESERVATIONS_MAX = 100_000
 
 export type BudgetDeps = {
