@@ -164,12 +164,13 @@ export const createReport = (groupBy: readonly Dimension[]): Report => {
   }
 }
 
-const DAY_MS = 24 * 3_600_000
+/** A day is read in parts, so that each read ends soon. */
+const PART_MS = 6 * 3_600_000
 
-/** The days (UTC) from `from` up to, and without, `to`, oldest first; the first and the last may be parts of one. */
-export function* daysOf(from: Date, to: Date): Generator<{ day: string; from: Date; to: Date }> {
+/** The time from `from` up to, and without, `to` in parts of one day (UTC) each, oldest first. */
+export function* partsOf(from: Date, to: Date): Generator<{ day: string; from: Date; to: Date }> {
   for (let start = from.getTime(); start < to.getTime();) {
-    const end = Math.min(to.getTime(), (Math.floor(start / DAY_MS) + 1) * DAY_MS)
+    const end = Math.min(to.getTime(), (Math.floor(start / PART_MS) + 1) * PART_MS)
     yield { day: new Date(start).toISOString().slice(0, 10), from: new Date(start), to: new Date(end) }
     start = end
   }

@@ -1,7 +1,7 @@
 /** The reconciliation's rows (E1 to E3). */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createReport, daysOf, DIMENSIONS } from '../../src/ledger/report.js'
+import { createReport, partsOf, DIMENSIONS } from '../../src/ledger/report.js'
 import type { Difference, ReportRow } from '../../src/ledger/report.js'
 import { createMemoryRecordStore } from '../../src/persistence/memory-record-store.js'
 import type { LedgerGroup } from '../../src/persistence/contract.js'
@@ -71,7 +71,7 @@ describe('a row', () => {
           const store = createMemoryRecordStore({ sinks: [] })
           await store.insert(docs)
           const report = createReport(groupBy)
-          for (const { day, from, to } of daysOf(at(-1), at(300_000)))
+          for (const { day, from, to } of partsOf(at(-1), at(300_000)))
             report.add(day, await store.ledger({ from, to, free: ['ocr'] }))
           const { items } = await store.ledgerAttempts(
             { from: at(-1), to: at(300_000), free: ['ocr'] },
@@ -151,15 +151,25 @@ describe('rows', () => {
   })
 })
 
-describe('days', () => {
-  test('are UTC’s, without gap or overlap, the first and the last in part', () => {
-    const days = [...daysOf(new Date('2026-02-27T22:30:00Z'), new Date('2026-03-02T01:00:00Z'))]
-    expect(days.map(({ day, from, to }) => [day, from.toISOString(), to.toISOString()])).toEqual([
-      ['2026-02-27', '2026-02-27T22:30:00.000Z', '2026-02-28T00:00:00.000Z'],
-      ['2026-02-28', '2026-02-28T00:00:00.000Z', '2026-03-01T00:00:00.000Z'],
-      ['2026-03-01', '2026-03-01T00:00:00.000Z', '2026-03-02T00:00:00.000Z'],
-      ['2026-03-02', '2026-03-02T00:00:00.000Z', '2026-03-02T01:00:00.000Z'],
-    ])
-    expect([...daysOf(at(5), at(5))]).toEqual([])
+describe('parts', () => {
+  const START = Date.parse('2026-02-27T22:30:00Z')
+  test('are of one UTC day each, of six hours at most, without gap or overlap', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 10 ** 9 }), fc.integer({ min: 1, max: 10 ** 9 }), (offsetMs, lengthMs) => {
+        const from = new Date(START + offsetMs)
+        const to = new Date(from.getTime() + lengthMs)
+        let end = from
+        for (const part of partsOf(from, to)) {
+          expect(part.from).toEqual(end)
+          const lastMs = part.to.getTime() - 1
+          expect(lastMs - part.from.getTime()).toBeLessThan(6 * 3_600_000)
+          for (const ms of [part.from.getTime(), lastMs]) expect(new Date(ms).toISOString().slice(0, 10)).toBe(part.day)
+          end = part.to
+        }
+        expect(end).toEqual(to)
+      }),
+    )
   })
+
+  test('of no time are none', () => expect([...partsOf(at(5), at(5))]).toEqual([]))
 })

@@ -1,12 +1,12 @@
 /**
  * GET /v1/reports/reconciliation: charges beside spend, each difference explained; with `explain`, the attempts behind it.
  *
- * - G1 Bounded: RANGE_DAYS_MAX days, one day at a time, ROWS_MAX rows, REPORT_MS_MAX altogether.
+ * - G1 Bounded: RANGE_DAYS_MAX days, a part of a day at a time, ROWS_MAX rows, REPORT_MS_MAX altogether.
  */
 import { z } from 'zod'
 import { reportColumns } from '../../ledger/columns.js'
 import { csvTable, type CsvColumn } from '../../ledger/csv.js'
-import { createReport, daysOf, DIMENSIONS, type Dimension, type Report } from '../../ledger/report.js'
+import { createReport, DIMENSIONS, partsOf, type Dimension, type Report } from '../../ledger/report.js'
 import type { LedgerQuery } from '../../persistence/contract.js'
 import type { PipelineSet } from '../../machines/compiled.js'
 import type { ServerDeps } from '../contract.js'
@@ -119,7 +119,7 @@ const freeProviders = (pipelines: PipelineSet): string[] => [
 async function addUp(deps: ServerDeps, query: LedgerQuery, groupBy: readonly Dimension[]): Promise<Report> {
   const report = createReport(groupBy)
   const startedMs = deps.clock.monotonicMs()
-  for (const { day, from, to } of daysOf(query.from, query.to)) {
+  for (const { day, from, to } of partsOf(query.from, query.to)) {
     if (deps.clock.monotonicMs() - startedMs > REPORT_MS_MAX)
       throw tooLarge(`It takes longer than ${REPORT_MS_MAX / 1000} s.`)
     report.add(day, await deps.store.ledger({ ...query, from, to }))
