@@ -50,7 +50,7 @@ describe('a function', () => {
 
   it('that this process does not have was not run', async () => {
     const provider = computeProvider(() => undefined).create('c', { secret: () => '' })
-    expect(await provider.call(request)).toMatchObject({
+    expect(await provider.call(request, new AbortController().signal)).toMatchObject({
       kind: 'not-executed',
       retryable: true,
     })

@@ -24,7 +24,10 @@ const SLOTS = 8
 const LONGEST_RUN_MS = 5_000
 
 /** One provider for many functions, found by the names of pipeline and step. */
-export const computeProvider = (find: (pipeline: string, step: string) => Run | undefined, slots = SLOTS) => {
+export const computeProvider = (
+  find: (pipeline: string, step: string) => Run | undefined,
+  slots = SLOTS,
+): ProviderFactory => {
   const terms: ProviderFactory['terms'] = (name) => freeBlindTerms(name, LONGEST_RUN_MS)
   const create = (name: string): Provider => ({
     terms: terms(name),
@@ -32,7 +35,7 @@ export const computeProvider = (find: (pipeline: string, step: string) => Run | 
     call: (request) => call(find(request.pipeline, request.step), request),
     close: () => Promise.resolve(),
   })
-  return { terms, slots, create } satisfies ProviderFactory
+  return { terms, slots, create }
 }
 
 /** A provider that runs one function of the config: `compute({ run: ({ request }) => … })`. */
