@@ -1,10 +1,12 @@
 /** Tensors, a request's bytes and the reading of an answer. Numbers name the invariants of the files in src/providers/kserve. */
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { KserveAnswer, readInference, writeRequest, type KserveRequest } from '../../src/providers/kserve/inference.js'
 import { kserve, type KserveOptions } from '../../src/providers/kserve/kserve.js'
 import { tensor, type TensorDatatype } from '../../src/providers/kserve/tensor.js'
+import { request, risk } from './kserve-shown.js'
 
 describe('a tensor', () => {
   test('takes any list that fits its shape', () => {
@@ -173,4 +175,13 @@ describe('the options', () => {
     expect(() => made(more)).toThrow(TypeError)
     expect(() => made(more)).toThrow(message)
   })
+})
+
+test('docs/providers.md shows what is tested', () => {
+  const page = readFileSync(new URL('../../docs/providers.md', import.meta.url), 'utf8')
+  const shown = readFileSync(new URL('kserve-shown.ts', import.meta.url), 'utf8')
+  const code = shown.slice(shown.indexOf('export const risk')).replaceAll('export const', 'const')
+  expect(page).toContain(`import { kserve, tensor, type KserveRequest } from 'endstate'\n\n${code}\`\`\``)
+  expect(risk.terms('risk')).toMatchObject({ recovery: 'blind', cost: 'free' })
+  expect(JSON.parse(writeRequest('k', request([1, 2])))).toMatchObject({ inputs: [{ shape: [1, 2], data: [1, 2] }] })
 })
