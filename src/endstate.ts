@@ -16,8 +16,8 @@ import { recordIdOf } from './ingest/content-hash.js'
 import type { Accept } from './ingest/contract.js'
 import { sinkNames } from './ledger/settings.js'
 import { describeMachine } from './machines/describe.js'
+import type { OperatorEvent } from './machines/events.js'
 import { newRecord } from './machines/new-record.js'
-import type { RecordEvent } from './machines/events.js'
 import type { RecordDocument } from './machines/record.js'
 import { StoreUnavailable } from './persistence/contract.js'
 import { assertDeployment } from './persistence/deployment.js'
@@ -37,8 +37,8 @@ import { createServer } from './server/app.js'
 import { loopbackIdentity } from './server/identify.js'
 import type { Ports } from './simulation/ports.js'
 import type { RecordsAccess } from './providers/contract.js'
-import { applyTo } from './worker/apply.js'
 import { createChildRecords } from './worker/child-records.js'
+import { createDeliver } from './worker/deliver.js'
 import { createIds } from './worker/ids.js'
 import { createLiveness } from './worker/liveness.js'
 import { createLoadView } from './worker/load-view.js'
@@ -53,7 +53,6 @@ import { createServerClock } from './worker/server-clock.js'
 import { createSettledWaiters } from './worker/settled-waiters.js'
 import { createTurns } from './worker/turn.js'
 import { createWebhooks } from './worker/webhooks.js'
-import type { Turn } from './worker/turn.js'
 import { hintReady, startRoles } from './roles.js'
 import type { Role, Shared } from './roles.js'
 
@@ -88,6 +87,10 @@ export type EndstateInstance = {
     get(id: string): Promise<RecordDocument | null>
     /** Ends an unsettled record, and one in investigation. `by` names the person in the history. */
     cancel(id: string, options: { reason: string; by: string }): Promise<RecordDocument | null>
+    /** Starts a record in investigation again; steps that have their result are not called again (P3). */
+    retry(id: string, options: { reason: string; by: string }): Promise<RecordDocument | null>
+    /** Gives up a record in investigation. */
+    writeOff(id: string, options: { reason: string; by: string }): Promise<RecordDocument | null>
   }
   handler(req: IncomingMessage, res: ServerResponse): void
   /** Begins to take hints, to sweep and to take submissions from NATS, as the roles say. */
@@ -202,19 +205,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     },
   })
   const shared: Shared = { ...base, turns }
-  /** A worker carries out what the event asks for; lost, timers are found by the sweeper (P9). */
-  const tellWorkers = (doc: RecordDocument) =>
-    bus.publish('timers', { type: 'OPERATOR_ACTED', record: doc._id, version: doc.version }).catch(() => undefined)
-  const deliver = async (id: string, event: RecordEvent, by: string) => {
-    let applied = false
-    const turn = await turns(id, async (draft) => {
-      draft.decider = { ...draft.decider, by }
-      applied = await applyTo(blobs, draft, event)
-    })
-    const doc = docAfter(turn)
-    if (doc && applied) void tellWorkers(doc)
-    return doc && { doc, applied }
-  }
+  const deliver = createDeliver({ turns, blobs, bus })
   const webhook = createWebhooks({
     readers: makeWebhookReaders(config, options),
     terms: new Map(Object.entries(config.providers).map(([name, factory]) => [name, factory.terms(name)])),
@@ -252,8 +243,8 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     describeMachine: (pipeline) => describeMachine(pipeline),
     readiness,
     settled: (id, wait) => shared.waiters.wait(id, wait),
-    deliver: async (id, event, by) => {
-      const delivered = await deliver(id, event, `operator:${by}`)
+    deliver: async (id, event, by, options) => {
+      const delivered = await deliver(id, event, `operator:${by}`, options)
       if (!delivered) throw new StoreUnavailable(`Record ${id} could not be read.`)
       return delivered
     },
@@ -263,14 +254,19 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     log,
     identify: loopbackIdentity,
   })
+  const asOperator = (type: OperatorEvent['type']) => {
+    return async (id: string, { reason, by }: { reason: string; by: string }) =>
+      (await deliver(id, { type, reason }, `operator:${by}`))?.doc ?? null
+  }
   let stopRoles = async () => {}
   return {
     pipelines,
     accept,
     records: {
       get: (id) => shared.records.load(id),
-      cancel: async (id, { reason, by }) =>
-        (await deliver(id, { type: 'CANCEL', reason }, `operator:${by}`))?.doc ?? null,
+      cancel: asOperator('CANCEL'),
+      retry: asOperator('RETRY'),
+      writeOff: asOperator('WRITE_OFF'),
     },
     handler: (req, res) => server.handler(req, res),
     readiness,
@@ -295,12 +291,6 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       for (const provider of ports.providers.values()) await provider.close()
     },
   }
-}
-
-const docAfter = (turn: Turn): RecordDocument | null => {
-  if (turn.kind === 'saved' || turn.kind === 'unchanged') return turn.doc
-  if (turn.kind === 'missing') return null
-  throw new StoreUnavailable(`The record could not be changed now (${turn.kind}); ask again.`)
 }
 
 /** What the forms of a pipeline bring runs inside the worker: it has no limits and is never down. */

@@ -22,6 +22,16 @@ export type CarriedOver = { save: DraftSave; next: RecordDocument } | { impossib
 
 /** Throws nothing: what can't be carried over is `impossible`, with the reason. */
 export const carryOver = (base: RecordDocument, to: CompiledPipeline, decider: Decider): CarriedOver => {
+  const opened = openCarried(base, to, decider)
+  return 'impossible' in opened ? opened : closeDraft(opened.draft)!
+}
+
+/** The record in its new version, not saved yet: PIPELINE_CHANGED is in its history, and events may follow in one save. */
+export const openCarried = (
+  base: RecordDocument,
+  to: CompiledPipeline,
+  decider: Decider,
+): { draft: Draft } | { impossible: string } => {
   if (base.pipeline !== to.definition.name)
     return { impossible: `The record belongs to pipeline "${base.pipeline}", not to "${to.definition.name}".` }
   if (base.pipelineVersion === to.version) return { impossible: `The record has version ${to.version} already.` }
@@ -62,7 +72,7 @@ export const carryOver = (base: RecordDocument, to: CompiledPipeline, decider: D
     stateLabel(snapshot.value),
   )
   settleDerived(draft)
-  return closeDraft(draft)!
+  return { draft }
 }
 
 const lastAttempt = ({ steps, generation }: RecordDocument, step: string) =>

@@ -34,7 +34,8 @@ export async function answerReceipts(
     const [record] = records
     if (!options.list && record !== undefined) ctx.set('etag', `"${record.version}"`)
     ctx.status = 200
-    ctx.body = options.list ? { items: records.map(recordView), next: null } : record && recordView(record)
+    const view = (doc: RecordDocument) => recordView(doc, deps.pipelines)
+    ctx.body = options.list ? { items: records.map(view), next: null } : record && view(record)
     return
   }
   ctx.status = 202

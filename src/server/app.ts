@@ -12,6 +12,7 @@ import { openApiDocument } from './openapi.js'
 import { asProblem, Problem, problemBody } from './problem.js'
 import { discardRest, refuseEncoded } from './read-body.js'
 import { json, type Route, type RouteContext } from './route.js'
+import { actionRoutes } from './routes/actions.js'
 import { chargeRoutes } from './routes/charges.js'
 import { eventRoutes } from './routes/events.js'
 import { contentRoutes } from './routes/contents.js'
@@ -43,6 +44,7 @@ export function createServer(deps: ServerDeps): Server {
     ...recordRoutes(deps),
     ...contentRoutes(deps),
     ...eventRoutes(deps),
+    ...actionRoutes(deps),
     ...chargeRoutes(deps),
     ...reportRoutes(deps),
     ...pipelineRoutes(deps),

@@ -41,8 +41,16 @@ export type ServerDeps = {
    * or when it may have settled; then the record is read.
    */
   settled(id: string, options: { signal: AbortSignal; timeoutMs: number }): Promise<RecordDocument | null>
-  /** Applies one event to a record. Throws StoreUnavailable when that can't be done now. */
-  deliver(id: string, event: RecordEvent, by: string): Promise<{ doc: RecordDocument; applied: boolean }>
+  /**
+   * Applies one event to a record. `moved`: it was not at the expected version; `impossible`: why no machine takes it.
+   * Throws StoreUnavailable when that can't be done now.
+   */
+  deliver(
+    id: string,
+    event: RecordEvent,
+    by: string,
+    options?: { expectedVersion?: number },
+  ): Promise<{ doc: RecordDocument; applied: boolean; moved: boolean; impossible?: string }>
   /** Takes a provider's delivery. Throws WebhookRefused, StoreUnavailable. */
   webhook(provider: string, token: string | null, delivery: WebhookDelivery): Promise<WebhookTaken>
   /** How providers do; absent where nobody knows: then there is no /v1/providers and no /metrics. */

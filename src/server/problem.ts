@@ -50,6 +50,8 @@ const TITLES: { [code: string]: string } = {
   'method-not-allowed': 'Method not allowed',
   'unknown-record': 'No such record',
   'unknown-result': 'No such result',
+  'record-moved': 'The record has changed',
+  'action-refused': 'The record does not take this now',
   'content-missing': 'Content missing',
   'unknown-provider': 'No such provider',
   'unknown-call': 'No such call',

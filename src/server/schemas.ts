@@ -148,6 +148,14 @@ const chargeSchema = z
   .strictObject({ amount, currency: z.string(), at: time, attempt: z.int().nullable(), simulated: z.boolean() })
   .meta({ id: 'Charge' })
 
+export const canSchema = z
+  .strictObject({ cancel: z.boolean(), retry: z.boolean(), writeOff: z.boolean() })
+  .nullable()
+  .meta({
+    description:
+      "What a person may do to it in its state, as its machine says; null when its pipeline's version is not known here",
+  })
+
 export const recordSchema = z
   .strictObject({
     id: recordId,
@@ -166,6 +174,7 @@ export const recordSchema = z
     generation: z.int(),
     simulated: z.boolean(),
     reason: errorSchema.nullable().meta({ description: 'Why it was rejected, cancelled or needs a person' }),
+    can: canSchema,
     input: z.strictObject({
       mediaType: z.string(),
       fileName: z.string().nullable(),

@@ -2,7 +2,8 @@
  * From what is stored to what the API shows. Pure; nothing is left out silently but inline inputs and the
  * machine's own bookkeeping, which have routes of their own.
  */
-import type { CompiledPipeline } from '../machines/compiled.js'
+import { recordCan } from '../machines/actions.js'
+import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
 import type { Price, RecordPrice } from '../machines/pipeline.js'
 import type {
   Attempt,
@@ -20,14 +21,17 @@ type StepJson = RecordJson['steps'][string]
 
 export const recordPath = (id: string): string => `/v1/records/${id}`
 
-export const recordView = (doc: RecordDocument): RecordJson => recordWith(doc, 'inline')
+/** `pipelines`: whose machines are asked what a person may do. */
+export const recordView = (doc: RecordDocument, pipelines: PipelineSet): RecordJson =>
+  recordWith(doc, pipelines, 'inline')
 
 /** As lists show it: outputs by link only, because those of a page of records are megabytes that few want. */
-export const recordRowView = (doc: RecordDocument): RecordJson => recordWith(doc, 'link')
+export const recordRowView = (doc: RecordDocument, pipelines: PipelineSet): RecordJson =>
+  recordWith(doc, pipelines, 'link')
 
 type Outputs = 'inline' | 'link'
 
-function recordWith(doc: RecordDocument, outputs: Outputs): RecordJson {
+function recordWith(doc: RecordDocument, pipelines: PipelineSet, outputs: Outputs): RecordJson {
   const { payload, mediaType, fileName } = doc.input
   return {
     id: doc._id,
@@ -46,6 +50,7 @@ function recordWith(doc: RecordDocument, outputs: Outputs): RecordJson {
     generation: doc.generation,
     simulated: doc.simulated,
     reason: doc.reason,
+    can: recordCan(doc, pipelines),
     input: { mediaType, fileName, bytes: payload.bytes, sha256: payload.sha256, link: `${recordPath(doc._id)}/input` },
     steps: mapValues(doc.steps, (step, name) => stepView(step, `${recordPath(doc._id)}/steps/${name}/result`, outputs)),
     waitingFor: doc.queue.map(({ provider, step, readyAt, held }) => ({

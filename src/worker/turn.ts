@@ -7,6 +7,7 @@
  * T3 A save whose outcome is unknown is never followed by another decision.
  * T4 A record that its machine cannot advance goes to investigation by force, and only that record.
  */
+import { carriedFrom } from '../machines/actions.js'
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
 import { forceSettle, observeOutages } from '../machines/decide.js'
 import type { CallIntent, Decider, Draft, Errand } from '../machines/draft.js'
@@ -34,8 +35,8 @@ export type Turn =
     }
   | { kind: 'unchanged'; doc: RecordDocument }
   | { kind: 'missing' }
-  /** This process does not know the record's pipelineVersion. */
-  | { kind: 'foreign'; doc: RecordDocument }
+  /** This process does not know the record's pipelineVersion; `impossible`: nor can it carry the record over to its own. */
+  | { kind: 'foreign'; doc: RecordDocument; impossible?: string }
   /** The save can never succeed as it is. */
   | { kind: 'refused'; doc: RecordDocument; code: string; message: string }
   /** Not known, or not allowed to decide now; the sweeper comes back to it. */
@@ -59,13 +60,21 @@ export type TurnDeps = {
 
 const CONFLICTS_MAX = 32
 
-export type TakeTurn = (record: string, change: Change) => Promise<Turn>
+export type TurnOptions = {
+  /**
+   * A settled record of a version that this process does not know is carried over to the version at hand, when the change
+   * then changes anything: both in one save. At once, because nothing runs that another process would have to end.
+   */
+  carriesOver?: boolean
+}
+
+export type TakeTurn = (record: string, change: Change, options?: TurnOptions) => Promise<Turn>
 
 export const createTurns = (deps: TurnDeps): TakeTurn => {
-  return (record, change) =>
+  return (record, change, options = {}) =>
     deps.mailboxes.run(record, async () => {
       try {
-        return await takeTurn(deps, record, change)
+        return await takeTurn(deps, record, change, options)
       } catch (error) {
         return { kind: 'unknown', message: isStorage(error) ? error.message : nameOf(error) }
       }
@@ -76,7 +85,12 @@ export const createTurns = (deps: TurnDeps): TakeTurn => {
 const isStorage = (error: unknown): error is Error & { code: string } =>
   error instanceof Error && 'code' in error && (error.code === 'store-unavailable' || error.code === 'blob-missing')
 
-const takeTurn = async (deps: TurnDeps, record: string, change: Change): Promise<Turn> => {
+const takeTurn = async (
+  deps: TurnDeps,
+  record: string,
+  change: Change,
+  { carriesOver = false }: TurnOptions,
+): Promise<Turn> => {
   const outages = await deps.liveness.fresh()
   if (outages === null) return { kind: 'unknown', message: 'This process has no fresh heartbeat.' }
   let doc = deps.recent.take(record) ?? (await deps.records.load(record))
@@ -84,11 +98,14 @@ const takeTurn = async (deps: TurnDeps, record: string, change: Change): Promise
     if (doc === null) return { kind: 'missing' }
     const compiled = deps.pipelines.byVersion(doc.pipelineVersion)
     if (!compiled && !isSettled(doc.status)) return { kind: 'foreign', doc }
+    // Late answers to a settled record of a version that is gone have no machine to go to; it stays as it is.
+    if (!compiled && !carriesOver) return { kind: 'unchanged', doc }
     const undo: (() => void)[] = []
     let kept = false
     try {
       const decided = await decide(deps, compiled, doc, outages, change, (each) => undo.push(each))
       if (decided === null) return { kind: 'unchanged', doc }
+      if ('impossible' in decided) return { kind: 'foreign', doc, ...decided }
       const savedFromMs = deps.clock.monotonicMs()
       const outcome = await deps.records.save(decided.save)
       if (outcome.kind === 'saved') {
@@ -139,15 +156,16 @@ const decide = async (
   outages: readonly Outage[],
   change: Change,
   onAbandon: (undo: () => void) => void,
-): Promise<Decided | null> => {
+): Promise<Decided | { impossible: string } | null> => {
   const decider: Decider = { at: deps.clock.now(), by: deps.by, writer: deps.ids.writer(), facts: deps.facts }
-  // A settled record of a version that is gone: late answers have no machine to go to; it stays as it is.
-  if (!compiled) return null
   try {
-    const draft = openDraft(compiled, doc, decider)
+    const opened = compiled ? { draft: openDraft(compiled, doc, decider) } : carriedFrom(deps.pipelines, doc, decider)
+    if ('impossible' in opened) return opened
+    const { draft } = opened
+    const opening = draft.history.length
     observeOutages(draft, outages)
     await change(draft, onAbandon)
-    const closed = closeDraft(draft)
+    const closed = draft.history.length > opening ? closeDraft(draft) : null
     return closed && { ...closed, calls: draft.calls, errands: draft.errands, byForce: false }
   } catch (error) {
     if (isStorage(error)) throw error
@@ -157,7 +175,7 @@ const decide = async (
     }
     deps.log.error({ record: doc._id, error: nameOf(error) }, 'The machine cannot advance this record.')
     return {
-      ...forceSettle(doc, machineFailure(error), decider, compiled.terms),
+      ...forceSettle(doc, machineFailure(error), decider, compiled?.terms),
       calls: [],
       errands: [],
       byForce: true,

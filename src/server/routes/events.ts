@@ -57,5 +57,5 @@ async function deliverEvent(deps: ServerDeps, ctx: RouteContext): Promise<void> 
   if (!applied)
     throw new Problem(409, 'event-not-accepted', `Record ${id} is ${doc.status} and takes no ${name} in its state now.`)
   ctx.set('etag', `"${doc.version}"`)
-  ctx.body = recordView(doc)
+  ctx.body = recordView(doc, deps.pipelines)
 }

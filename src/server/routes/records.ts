@@ -59,7 +59,7 @@ async function listRecords(deps: ServerDeps, ctx: RouteContext): Promise<void> {
   const { limit, page, source, pipeline, status } = parsePart(listQuery, ctx.query, 'query')
   const filter = present({ source: visibleSource(identity, source), pipeline, status })
   const found = await deps.store.list(filter, { limit, token: page ?? null })
-  ctx.body = { items: found.items.map(recordRowView), next: found.next }
+  ctx.body = { items: found.items.map((doc) => recordRowView(doc, deps.pipelines)), next: found.next }
 }
 
 async function showRecord(deps: ServerDeps, ctx: RouteContext): Promise<void> {
@@ -70,7 +70,7 @@ async function showRecord(deps: ServerDeps, ctx: RouteContext): Promise<void> {
   const etag = `"${doc.version}"`
   ctx.set('etag', etag)
   if (isKnown(ctx.get('if-none-match'), etag)) ctx.status = 304
-  else ctx.body = recordView(doc)
+  else ctx.body = recordView(doc, deps.pipelines)
 }
 
 /** Not Koa's `fresh`: fetch sends `Cache-Control: no-cache` beside If-None-Match, and that is no reason to send all again. */
