@@ -5,7 +5,7 @@
 import type { ConnectedSettings } from '../config/settings.js'
 import { findConfig, loadConfig } from '../config/load-config.js'
 import { createEndstate } from '../endstate.js'
-import * as library from '../index.js'
+import { CONFIG_MODULES } from './config-modules.js'
 import { listen } from '../server/listen.js'
 import type { Logger } from '../worker/logger.js'
 import { connectMongo } from './connect-mongo.js'
@@ -40,7 +40,7 @@ const within = async (ms: number, work: Promise<unknown>): Promise<void> => {
 export const runService = async (settings: ConnectedSettings, options: ServiceOptions): Promise<RunningService> => {
   const { lifetime, log, secrets } = options
   const configFile = await findConfig(settings.configFile, options.cwd)
-  const config = await loadConfig(configFile, library)
+  const config = await loadConfig(configFile, CONFIG_MODULES)
   const mongo = await lifetime.open(
     () => connectMongo(settings.mongo),
     (client) => within(DISCONNECT_TIMEOUT_MS, client.close()),

@@ -86,14 +86,14 @@ const fixOf = (error: unknown): string => {
 }
 
 /**
- * Loads and checks one file. `library` is what `import … from 'endstate'` gives there; the caller hands in its own
- * instance. Whether the pipelines are sound is decided by `compileConfig`. Throws ConfigNotLoaded.
+ * Loads and checks one file. `modules`: what its imports by name give, such as `endstate`; the caller hands in its own
+ * instances. Whether the pipelines are sound is decided by `compileConfig`. Throws ConfigNotLoaded.
  */
-export const loadConfig = async (file: string, library: object): Promise<EndstateConfig> => {
+export const loadConfig = async (file: string, modules: { [name: string]: object }): Promise<EndstateConfig> => {
   const jiti = createJiti(import.meta.url, {
     moduleCache: false,
     fsCache: false,
-    virtualModules: { endstate: library, zod: zodModule },
+    virtualModules: { ...modules, zod: zodModule },
   })
   let loaded: unknown
   try {

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ConfigNotLoaded, findConfig, loadConfig } from '../../src/config/load-config.js'
 import { compileConfig } from '../../src/config/pipelines.js'
-import * as library from '../../src/index.js'
+import { CONFIG_MODULES as library } from '../../src/cli/config-modules.js'
 
 let dir: string
 beforeAll(async () => {
@@ -44,10 +44,14 @@ describe('a config file', () => {
       'export const parts: unknown[] = [endstate, z.string()]\n' +
       "const es = endstate({ providers: { ocr: tesseract() } })\nconst p = es.pipeline('p', { revision: 1, accepts: ['image/*'] })\n" +
       "export default es.config({ pipelines: [p.step('read', { use: ['ocr'], output: z.unknown(), deadline: '1s' })] })"
-    const config = await loadConfig(await write('own.config.ts', text), {
-      ...library,
-      endstate: (parts: { providers: object }) => ({ ...library.endstate(parts as never), config: () => 'ours' }),
-    }).catch((error: unknown) => error)
+    const { endstate } = library
+    const ours = {
+      ...endstate,
+      endstate: (parts: { providers: object }) => ({ ...endstate.endstate(parts as never), config: () => 'ours' }),
+    }
+    const config = await loadConfig(await write('own.config.ts', text), { endstate: ours }).catch(
+      (error: unknown) => error,
+    )
     expect(String(config)).toContain('is no config')
     const loaded = await loadConfig(join(dir, 'own.config.ts'), library)
     expect(loaded.pipelines[0]?.definition.steps[0]?.name).toBe('read')

@@ -2,7 +2,7 @@
 import { findConfig, loadConfig } from '../../config/load-config.js'
 import type { EndstateConfig, PipelineSource } from '../../config/builder.js'
 import { compileConfig } from '../../config/pipelines.js'
-import * as library from '../../index.js'
+import { CONFIG_MODULES } from '../config-modules.js'
 import type { Compiled } from '../../machines/compile.js'
 import { PipelineRefused } from '../../machines/compile.js'
 import { EXIT, type ExitCode } from '../exit-codes.js'
@@ -13,7 +13,7 @@ type Finding = { name: string; compiled: Compiled } | { name: string; problems: 
 
 export const verifyConfig = async (io: Io, file: string | null, json: boolean): Promise<ExitCode> => {
   const path = await findConfig(file, io.cwd)
-  const config = await loadConfig(path, library)
+  const config = await loadConfig(path, CONFIG_MODULES)
   const findings = config.pipelines.map((pipeline) => examine(config, pipeline))
   const sound = findings.every((finding) => 'compiled' in finding)
   // What is wrong with the config as a whole shows only when all its pipelines are in it.
