@@ -81,7 +81,7 @@ describe('charges of a record that was processed', () => {
     const instance = await running({ nats: true, webhook }, () => SECRET)
     await instance.start()
     const id = await settled(instance)
-    await waitFor(() => receiver.billed.length === 2, { what: 'both charges to arrive' })
+    await waitFor(() => receiver.billed.length === 2, { what: 'both charges to arrive', timeoutMs: 30_000 })
     expect(receiver.billed).toEqual([`${id}/read`, `${id}/record`])
     const told = receiver.deliveries.map(({ body }) => (JSON.parse(body) as { data: object }).data)
     expect(told).toMatchObject([
@@ -94,7 +94,7 @@ describe('charges of a record that was processed', () => {
         ({ state }) => state.messages,
         () => 0,
       )
-    await waitFor(async () => (await streamed()) === 2, { what: 'both charges to be in the stream' })
+    await waitFor(async () => (await streamed()) === 2, { what: 'both charges to be in the stream', timeoutMs: 30_000 })
     const doc = await instance.records.get(id)
     expect(doc?.charges).toMatchObject({ read: { amount: '0.30' }, record: { amount: '1' } })
     await instance.close()

@@ -53,7 +53,10 @@ const webhook = (forgets: { afterMs: number; askUrl: string } | null = null, now
     { secret: () => SECRET, now, timeoutMs: 2_000 },
   )
 const nothingLeft = (sink: string) =>
-  waitFor(async () => (await store.unsent(sink, 1)).length === 0, { what: `${sink} to have everything` })
+  waitFor(async () => (await store.unsent(sink, 1)).length === 0, {
+    what: `${sink} to have everything`,
+    timeoutMs: 30_000,
+  })
 
 describe('the webhook', () => {
   test('a process killed between send and mark: the charge comes again, with the same id and the same bytes', async () => {
