@@ -10,7 +10,7 @@ import { compileConfig } from '../../src/config/pipelines.js'
 import type { CallRequest } from '../../src/providers/contract.js'
 import { factory } from '../types/providers.js'
 import type { Life } from './life.js'
-import { call, failed, live, operator, payload, succeeded } from './life.js'
+import { accepted, call, failed, live, operator, payload, succeeded, uncertain } from './life.js'
 
 const names = { ocr: factory(), gpt: factory(), claude: factory(), third: factory() }
 const es = endstate({ providers: names })
@@ -313,5 +313,63 @@ describe('a choice', () => {
     failsForGood(life, 'gpt')
     life.doesWith({ outputs: outputsOf(life) }, operator('RETRY'))
     expect(life.state).toBe('check.ready')
+  })
+})
+
+describe('a map', () => {
+  const page = es.pipeline('page', base).step('sum', { ...add, use: ['gpt'] })
+  const options = { over: () => [1, 2], pipeline: page, take: 'sum', max: 5, wait: '10m' } as const
+  const config = configOf(read.map('pages', options).step('last', { ...add, use: ['ocr'] }), page)
+  const provider = 'endstate-records-600s'
+  const begun = () => {
+    const life = begin(config)
+    gives(life, 'ocr', { sum: 0 })
+    return life
+  }
+
+  it('holds no worker while the children run: it is polled, and goes on with their outputs', () => {
+    const life = begun()
+    const mapping = life.starts(provider)
+    life.does(accepted(mapping, 'local/claim/2'))
+    expect(life.state).toMatch(/^pages\.awaiting/)
+    life.passes(5_000)
+    expect(life.errands).toMatchObject([{ kind: 'ask', step: 'pages' }])
+    life.does(succeeded(mapping, { result: payload([{ sum: 1 }, { sum: 2 }]), charge: null }))
+    expect(life.state).toBe('last.ready')
+    expect(life.doc.steps['read']?.attempts).toHaveLength(1)
+  })
+
+  it('whose worker is killed while it submits is called again under the same key', () => {
+    const life = begun()
+    life.starts(provider)
+    life.passes(120_000)
+    life.starts(provider)
+    const [first, second] = life.doc.steps['pages']!.attempts
+    expect(second?.requestKey).toBe(first?.requestKey)
+    expect(first?.outcome).toBe('uncertain')
+    expect(life.doc.steps['read']?.attempts).toHaveLength(1)
+  })
+
+  it('whose children never settle is investigated in the time that was told', () => {
+    const life = begun()
+    life.does(accepted(life.starts(provider), 'local/claim/2'))
+    for (let minute = 0; minute < 30 && life.doc.status === 'processing'; minute += 1) {
+      life.passes(60_000)
+      if (life.doc.queue.some(({ step }) => step === 'pages'))
+        life.does(accepted(life.starts(provider), 'local/claim/2'))
+    }
+    expect(life.doc.status).toBe('investigation')
+    expect(life.doc.steps['pages']?.attempts).toHaveLength(2)
+    expect(life.doc.settledAt!.getTime()).toBeLessThanOrEqual(life.doc.settlesBy.getTime())
+  })
+
+  it('whose child failed for good is investigated at once', () => {
+    const life = begun()
+    const mapping = life.starts(provider)
+    life.does(accepted(mapping, 'local/claim/2'))
+    life.does(uncertain(mapping))
+    expect(life.state).toMatch(/^pages\.awaiting/)
+    life.does(failed(mapping, { retryable: false, kind: 'executed' }))
+    expect(life.doc.status).toBe('investigation')
   })
 })
