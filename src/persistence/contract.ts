@@ -217,11 +217,11 @@ export type Member = {
 export class StoreUnavailable extends Error {
   readonly code = 'store-unavailable'
 }
-/** More groups than one answer may hold. */
+/** More than one answer may hold, or may take. */
 export class LedgerTooLarge extends Error {
   readonly code = 'ledger-too-large'
-  constructor(groupsMax: number) {
-    super(`The ledger has more than ${groupsMax} groups here. Ask for one source or pipeline, or a shorter time.`)
+  constructor(why: string, options?: ErrorOptions) {
+    super(`${why} Ask for one source or pipeline, or a shorter time.`, options)
   }
 }
 export class BlobTooLarge extends Error {

@@ -2,10 +2,10 @@
  * Sums over the records for reconciliation, exactly (Decimal128 has 34 digits, an amount has 27), and the attempts behind
  * them. Reads through the lists' indexes; bounded in rows and in time.
  */
-import { Decimal128 } from 'mongodb'
+import { Decimal128, MongoServerError } from 'mongodb'
 import { amountOf } from './budget-counters.js'
 import type { LedgerAttempt, LedgerGroup, LedgerQuery, Page, RecordStore } from './contract.js'
-import { LedgerTooLarge } from './contract.js'
+import { LedgerTooLarge, StoreUnavailable } from './contract.js'
 import { withDeadline } from './deadline.js'
 import { reading } from './failures.js'
 import { attemptStages, groupStages, ledgerIndex } from './ledger-stages.js'
@@ -19,20 +19,33 @@ export const LEDGER_GROUPS_MAX = 5_000
 
 type GroupDoc = { _id: Omit<LedgerGroup, 'count' | 'amount'>; count: number; amount: Decimal128 | number }
 
+/** The server's own limit, a little earlier than ours: what is slow is told from what is away. */
+const MAX_TIME_MS = LEDGER_TIMEOUT_MS - 1_000
+const MAX_TIME_EXPIRED = 50
+
+const readingLedger = async <T>(what: string, read: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+  try {
+    return await reading(what, () => withDeadline(what, LEDGER_TIMEOUT_MS, read))
+  } catch (error) {
+    const cause = error instanceof StoreUnavailable ? error.cause : null
+    if (!(cause instanceof MongoServerError) || cause.code !== MAX_TIME_EXPIRED) throw error
+    throw new LedgerTooLarge(`${what} takes longer than ${MAX_TIME_MS / 1000} s.`, { cause })
+  }
+}
+
 export const sumLedger = async (io: StoreIo, query: LedgerQuery): Promise<LedgerGroup[]> => {
   const what = 'Adding up the ledger'
-  const found = await reading(what, () =>
-    withDeadline(what, LEDGER_TIMEOUT_MS, (signal) =>
-      io.records
-        .aggregate<GroupDoc>(groupStages(query, LEDGER_GROUPS_MAX + 1), {
-          hint: ledgerIndex(query),
-          maxTimeMS: LEDGER_TIMEOUT_MS,
-          signal,
-        })
-        .toArray(),
-    ),
+  const found = await readingLedger(what, (signal) =>
+    io.records
+      .aggregate<GroupDoc>(groupStages(query, LEDGER_GROUPS_MAX + 1), {
+        hint: ledgerIndex(query),
+        maxTimeMS: MAX_TIME_MS,
+        signal,
+      })
+      .toArray(),
   )
-  if (found.length > LEDGER_GROUPS_MAX) throw new LedgerTooLarge(LEDGER_GROUPS_MAX)
+  if (found.length > LEDGER_GROUPS_MAX)
+    throw new LedgerTooLarge(`The ledger has more than ${LEDGER_GROUPS_MAX} groups here.`)
   return found.map(({ _id, count, amount }) => ({
     ..._id,
     count,
@@ -66,16 +79,14 @@ export const listLedger = async (
   const what = 'Listing attempts of the ledger'
   const only = { ...(explanation !== undefined && { entry: explanation }), ...(doubt !== undefined && { doubt }) }
   const read = (where: object, place: { step: string; n: number } | null) => (limit: number) =>
-    reading(what, () =>
-      withDeadline(what, LEDGER_TIMEOUT_MS, (signal) =>
-        io.records
-          .aggregate<AttemptDoc>(attemptStages(query, where, only, place, limit), {
-            hint: ledgerIndex(query),
-            maxTimeMS: LEDGER_TIMEOUT_MS,
-            signal,
-          })
-          .toArray(),
-      ),
+    readingLedger(what, (signal) =>
+      io.records
+        .aggregate<AttemptDoc>(attemptStages(query, where, only, place, limit), {
+          hint: ledgerIndex(query),
+          maxTimeMS: MAX_TIME_MS,
+          signal,
+        })
+        .toArray(),
     )
   const after = page.token === null ? null : parseAttemptToken(page.token)
   const found = await readOn(

@@ -6,7 +6,8 @@ import { ensureIndexes, INDEX } from '../../src/persistence/indexes.js'
 import { attemptStages, groupStages } from '../../src/persistence/ledger-stages.js'
 import { createMemoryRecordStore } from '../../src/persistence/memory-record-store.js'
 import { createMongoRecordStore } from '../../src/persistence/mongo-record-store.js'
-import { freshDb } from '../support/servers.js'
+import { MongoClient } from 'mongodb'
+import { freshDb, startMongo, uniqueName } from '../support/servers.js'
 import type { FreshDb } from '../support/servers.js'
 import { anyRecord, attempt, failure, owed, spend, stepOf } from './ledger-records.js'
 import { at, record } from './record-store-documents.js'
@@ -256,5 +257,33 @@ describe('MongoDB and memory', () => {
         // Pages are cut by the index's order, not by sorting all of it.
         expect(explained).not.toContain('"SORT"')
       }
+  })
+})
+
+describe('a server that takes too long', () => {
+  it('is told from one that is away: ask for less, not again', async () => {
+    const server = await startMongo()
+    const client = await new MongoClient(server.url, { serverSelectionTimeoutMS: 10_000 }).connect()
+    const db = client.db(uniqueName('slow'))
+    await ensureIndexes(db, { sinks: [] })
+    const store = createMongoRecordStore(db, { sinks: [] })
+    const failing = (errorCode: number) =>
+      client.db('admin').command({
+        configureFailPoint: 'failCommand',
+        mode: { times: 2 },
+        data: { failCommands: ['aggregate'], errorCode },
+      })
+    try {
+      await failing(50)
+      await expect(store.ledger(all)).rejects.toMatchObject({ code: 'ledger-too-large' })
+      await expect(store.ledgerAttempts(all, {}, { limit: 1, token: null })).rejects.toMatchObject({
+        code: 'ledger-too-large',
+      })
+      await failing(10107)
+      await expect(store.ledger(all)).rejects.toMatchObject({ code: 'store-unavailable' })
+    } finally {
+      await client.close()
+      await server.dispose()
+    }
   })
 })
