@@ -5,7 +5,7 @@ import { PDFDocument } from 'pdf-lib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load-config.js'
 import { createEndstate, type EndstateInstance } from '../../src/endstate.js'
-import * as library from '../../src/index.js'
+import { CONFIG_MODULES } from '../../src/cli/config-modules.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import { waitFor } from '../support/processes.js'
 import { freshDb, freshNats, type FreshDb, type FreshNats } from '../support/servers.js'
@@ -19,7 +19,7 @@ const example = (file: string) => {
   beforeAll(async () => {
     db = await freshDb('examples')
     nats = await freshNats('examples')
-    instance = await createEndstate(await loadConfig(join(ROOT, file), library), {
+    instance = await createEndstate(await loadConfig(join(ROOT, file), CONFIG_MODULES), {
       mongo: db.client,
       database: db.db.databaseName,
       nats: nats.connection,

@@ -4,6 +4,8 @@ import { z } from 'zod'
 import type { PipelineSource } from '../../src/config/builder.js'
 import { endstate } from '../../src/config/builder.js'
 import { compileConfig } from '../../src/config/pipelines.js'
+import { describeMachine } from '../../src/machines/describe.js'
+import { readDiagram } from '../machines/mermaid-grammar.js'
 import { factory } from '../types/providers.js'
 
 const es = endstate({ providers: { ocr: factory(), gpt: factory(), claude: factory() } })
@@ -58,6 +60,15 @@ describe('each form', () => {
     expect(worstCaseMs).toBeGreaterThan(deadlineMs)
     expect(Number.isFinite(worstCaseMs)).toBe(true)
   })
+
+  it.each(forms)(
+    '%s has a chart: a diagram that can be drawn, every state with what it means',
+    (_, pipeline, others) => {
+      const { mermaid, states } = describeMachine(compiled(pipeline, ...others))
+      expect(readDiagram(mermaid).states.size).toBeGreaterThanOrEqual(states.length - 1)
+      expect(states.filter(({ description }) => description === null).map(({ id }) => id)).toEqual([])
+    },
+  )
 
   it('takes its time: a map as long as it may wait, regions as long as the longest', () => {
     const short = compiled(read.map('pages', { over: () => [], pipeline: page, max: 5, wait: '1m' }), page)
