@@ -6,7 +6,7 @@
  */
 import type { z } from 'zod'
 import { LiveRecord, RecordPage, WayPage, type WayEntry } from '../live/shapes.js'
-import { CliError, EXIT } from './exit-codes.js'
+import { CliError, EXIT, type ExitCode } from './exit-codes.js'
 
 const REQUEST_TIMEOUT_MS = 15_000
 const HISTORY_PAGES_MAX = 50
@@ -14,6 +14,10 @@ const HISTORY_PAGES_MAX = 50
 export type ApiTarget = { url: string; source: string | null }
 export type Answer<T> = { raw: unknown; live: T }
 export type ListQuery = { status?: string; pipeline?: string; source?: string; limit?: string; page?: string }
+
+/** As commands and paths have them. */
+export const ACTIONS = ['cancel', 'retry', 'write-off'] as const
+export type ActionName = (typeof ACTIONS)[number]
 
 export type ApiClient = {
   readonly target: ApiTarget
@@ -23,11 +27,15 @@ export type ApiClient = {
   records(query: ListQuery): Promise<Answer<z.infer<typeof RecordPage>>>
   /** All pages. */
   history(id: string): Promise<Answer<WayEntry[]> & { raw: unknown[] }>
+  /** What a person does to it; with `ifVersion` only while it has that version. Answers the record after it. */
+  act(id: string, action: ActionName, reason: string, ifVersion: number | null): Promise<Answer<LiveRecord>>
   /** Any JSON under the service's address, such as a result that is not inline. */
   json(path: string, timeoutMs?: number): Promise<unknown>
   /** Any text under it, such as CSV. */
   text(path: string, accept: string, timeoutMs?: number): Promise<string>
 }
+
+const EXIT_BY_STATUS: { readonly [status: number]: ExitCode } = { 412: EXIT.moved, 503: EXIT.unreachable }
 
 /** The service answered with a problem (RFC 9457). */
 export class ApiProblem extends CliError {
@@ -36,7 +44,7 @@ export class ApiProblem extends CliError {
   constructor(status: number, problem: { readonly [fact: string]: unknown }) {
     const text = (name: string) => (typeof problem[name] === 'string' ? problem[name] : null)
     const code = text('code') ?? 'failed'
-    super(status === 503 ? EXIT.unreachable : EXIT.failed, code, text('detail') ?? text('title') ?? `HTTP ${status}`)
+    super(EXIT_BY_STATUS[status] ?? EXIT.failed, code, text('detail') ?? text('title') ?? `HTTP ${status}`)
     this.status = status
     this.problem = problem
   }
@@ -87,10 +95,12 @@ export const createApiClient = (target: ApiTarget): ApiClient => {
     path: string,
     headers: { [name: string]: string },
     timeoutMs = REQUEST_TIMEOUT_MS,
+    body?: unknown,
   ): Promise<{ status: number; text: string }> => {
     const url = new URL(path, target.url)
     try {
       const response = await fetch(url, {
+        ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
         headers: { ...headersOf(target), ...headers },
         signal: AbortSignal.timeout(timeoutMs),
         redirect: 'error',
@@ -142,6 +152,15 @@ export const createApiClient = (target: ApiTarget): ApiClient => {
         page = next
       }
       return all
+    },
+    async act(id, action, reason, ifVersion) {
+      const headers = {
+        'content-type': 'application/json',
+        ...(ifVersion !== null && { 'if-match': `"${ifVersion}"` }),
+      }
+      const { status, text } = await answerTo(`${pathOf(id)}/${action}`, headers, undefined, { reason })
+      const raw = readAnswer(target.url, status, text)
+      return { raw, live: parsed(LiveRecord, raw) }
     },
     json: (path, timeoutMs) => request(path, {}, timeoutMs),
     async text(path, accept, timeoutMs) {

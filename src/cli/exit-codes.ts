@@ -7,6 +7,7 @@ export const EXIT = {
   unreachable: 3,
   notSettled: 4,
   inUse: 5,
+  moved: 6,
   interrupted: 130,
 } as const
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
@@ -15,12 +16,13 @@ export const EXIT_CODES: readonly { code: ExitCode; meaning: string }[] = [
   { code: EXIT.ok, meaning: 'Done, and everything is as it should be.' },
   {
     code: EXIT.failed,
-    meaning: 'Refused or failed: a submission, a pipeline, or a record that did not end as "completed".',
+    meaning: 'Refused or failed: a submission, a pipeline, an action, or a record that did not end as "completed".',
   },
   { code: EXIT.usage, meaning: 'A flag, an ENDSTATE_ variable or the config file is wrong.' },
   { code: EXIT.unreachable, meaning: 'Endstate, MongoDB or NATS cannot be reached, started or used as it is.' },
   { code: EXIT.notSettled, meaning: 'A record had not settled within the time given.' },
   { code: EXIT.inUse, meaning: 'The port or the data directory is in use.' },
+  { code: EXIT.moved, meaning: 'The record is not at the version of --if-version any more: look at it again.' },
   { code: EXIT.interrupted, meaning: 'Ended at once by a second Ctrl-C.' },
 ]
 

@@ -50,3 +50,9 @@ export const durationFlag = (text: string): number => {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
   }
 }
+
+/** For commander: a record's version. */
+export const versionFlag = (text: string): number => {
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is no version: write a whole number, such as 7.')
+}

@@ -6,9 +6,10 @@ import { Command, CommanderError, Option } from 'commander'
 import { requireServers, SETTINGS } from '../config/settings.js'
 import { STATUSES } from '../live/shapes.js'
 import { DOUBTS, EXPLANATIONS } from '../persistence/contract.js'
+import { ACTIONS, type ActionName } from './api-client.js'
 import type { ReportFlags } from './commands/report.js'
 import { codeOf, EXIT, EXIT_CODES, exitCodeOf, type ExitCode } from './exit-codes.js'
-import { clientFrom, durationFlag, settingsFrom, type GlobalFlags, type ServiceFlags } from './flags.js'
+import { clientFrom, durationFlag, settingsFrom, versionFlag, type GlobalFlags, type ServiceFlags } from './flags.js'
 import { printJson, type Io } from './io.js'
 import { tableText } from './text.js'
 
@@ -53,6 +54,7 @@ const buildProgram = (io: Io, run: Run): Command => {
     .addHelpText('after', `\nExit codes:\n${exitCodesText()}`)
   serviceCommands(program, run)
   recordCommands(program, run)
+  actionCommands(program, run)
   reportCommand(program, run)
   providersCommand(program, run)
   topics(program, io)
@@ -220,6 +222,33 @@ const recordCommands = (program: Command, run: Run): void => {
         return watch(io, clientFrom(flags, io.env), command.args[0], options)
       }),
     )
+}
+
+const ACTION_TEXTS: { readonly [name in ActionName]: string } = {
+  cancel: 'end a record: nothing new is started, what it has stays',
+  retry: 'start a record in investigation again; steps that have their result are not called again',
+  'write-off': 'give up a record in investigation: it ends as cancelled',
+}
+
+const actionCommands = (program: Command, run: Run): void => {
+  for (const name of ACTIONS)
+    program
+      .command(name)
+      .description(ACTION_TEXTS[name])
+      .argument('<id>', 'of the record')
+      .requiredOption('--reason <text>', 'why, for the history; no patient data')
+      .option('--if-version <n>', 'only while the record has this version, as "show --json" gives it', versionFlag)
+      .action(
+        run(async (io, command) => {
+          const flags = flagsOf<GlobalFlags & { reason: string; ifVersion?: number }>(command)
+          const { act } = await import('./commands/act.js')
+          return act(io, clientFrom(flags, io.env), name, command.args[0] ?? '', {
+            reason: flags.reason,
+            ifVersion: flags.ifVersion ?? null,
+            json: flags.json === true,
+          })
+        }),
+      )
 }
 
 const providersCommand = (program: Command, run: Run): void => {

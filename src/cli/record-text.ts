@@ -21,8 +21,14 @@ export const tableRow = (record: LiveRecord, now: string): string[] => {
   ]
 }
 
-const subject = ({ step, attempt, provider, errorCode }: WayEntry): string =>
-  [step, attempt === null ? null : `#${attempt}`, provider === null ? null : `at ${provider}`, errorCode]
+const subject = ({ step, attempt, provider, errorCode, reused }: WayEntry): string =>
+  [
+    step,
+    attempt === null ? null : `#${attempt}`,
+    provider === null ? null : `at ${provider}`,
+    errorCode,
+    reused === undefined ? null : `reused ${reused.join(', ')}`,
+  ]
     .filter((part) => part !== null)
     .join(' ')
 
@@ -87,6 +93,14 @@ const facts = (record: LiveRecord): string[][] => [
   ...(record.reason === null ? [] : [['reason', safeText(`${record.reason.code}: ${record.reason.message}`)]]),
 ]
 
+/** Commands, as they are written. A version that stands still is named, so that nobody acts on what he has not seen. */
+const possible = ({ id, version, status, can }: LiveRecord): string[] => {
+  const seen = status === 'processing' ? '' : ` --if-version ${version}`
+  return [can?.cancel && 'cancel', can?.retry && 'retry', can?.writeOff && 'write-off'].flatMap((command) =>
+    command ? [`endstate ${command} ${id} --reason TEXT${seen}`] : [],
+  )
+}
+
 const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : ['', title, ...lines.map((line) => `  ${line}`)]
 
@@ -110,5 +124,6 @@ export const recordText = (
     ...section('Attempts', tableText(attempts)),
     ...section('Results', results),
     ...section('Charges', charges.length === 0 ? ['none'] : tableText(charges)),
+    ...section('What a person can do now', possible(record)),
   ]
 }

@@ -67,6 +67,8 @@ export const LiveRecord = z.object({
   generation: z.int(),
   simulated: z.boolean(),
   reason: LiveError.nullable(),
+  /** What a person may do to it now; null when nobody knows, absent from an older service. */
+  can: z.object({ cancel: z.boolean(), retry: z.boolean(), writeOff: z.boolean() }).nullish(),
   input: z.object({ mediaType: z.string(), fileName: z.string().nullable(), bytes: z.int() }),
   steps: z.record(z.string(), LiveStep),
   charges: z.record(z.string(), LiveCharge),
@@ -88,8 +90,9 @@ export const WayEntry = z
     from: z.string(),
     to: z.string(),
     by: z.string(),
+    reused: z.array(z.string()).optional(),
   })
-  .transform(({ version, at, event, from, to, by }) => ({
+  .transform(({ version, at, event, from, to, by, reused }) => ({
     version,
     at,
     type: event.type,
@@ -97,6 +100,8 @@ export const WayEntry = z
     attempt: event.attempt ?? null,
     provider: event.provider ?? null,
     errorCode: event.error?.code ?? null,
+    /** Steps whose result was there already: nothing was called. */
+    ...(reused && { reused }),
     from,
     to,
     by,
