@@ -122,7 +122,7 @@ export const createDesk = (deps: DeskDeps): Desk => {
     random,
   })
 
-  /** What a change of must be told, and ends what was granted under it. */
+  /** What a change of must be told. */
   const regime = () => {
     const { requestsPerMinute, tokensPerMinute } = rates()
     return `${mode()} ${requestsPerMinute ?? ''} ${tokensPerMinute ?? ''}`
@@ -131,8 +131,6 @@ export const createDesk = (deps: DeskDeps): Desk => {
   const noteRegime = () => {
     const now = regime()
     if (now === lastRegime) return
-    // A rate that recovers by itself changes little; a breaker or a pause makes old permits void.
-    if (now.split(' ')[0] !== lastRegime.split(' ')[0]) pool.reset()
     lastRegime = now
     deps.changed()
   }

@@ -22,8 +22,6 @@ export type PermitPool = {
   free(): number
   /** True: one was taken. */
   take(): { giveBack(): void } | null
-  /** Something that this process can't see from here has changed: the bucket's rate, or the breaker's state. */
-  reset(): void
   /** Asks for more when there is demand. */
   wake(): void
   held(): number
@@ -56,7 +54,6 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
   let askedAtMs = -Infinity
   let scarceUntilMs = 0
   let demandAtMs = -Infinity
-  let generation = 0
 
   const nowMs = () => deps.clock.now().getTime()
   const held = () => batches.reduce((sum, { count }) => sum + count, 0)
@@ -91,7 +88,6 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
   const ask = async () => {
     asking = true
     askedAtMs = deps.clock.monotonicMs()
-    const from = generation
     if (held() === 0) target = Math.max(1, Math.min(deps.most(), target * 2))
     const want = Math.max(1, Math.min(target, deps.most()) - held())
     const giving = returnMs
@@ -100,7 +96,7 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
     asking = false
     if (!grant) scarceUntilMs = nowMs() + ASK_AGAIN_MS
     else if (grant.granted < want) scarceUntilMs = nowMs() + scarceMs(want)
-    if (grant && grant.granted > 0 && from === generation) {
+    if (grant && grant.granted > 0) {
       batches.push({ count: grant.granted, atMs: grant.at.getTime() })
       // So that what nobody takes is given back (Q1).
       deps.wakeAt(grant.at.getTime() + STALE_MS)
@@ -132,22 +128,16 @@ export const createPermitPool = (deps: PermitDeps): PermitPool => {
       batch.count -= 1
       if (batch.count === 0) batches.shift()
       refill()
-      const from = generation
       let mine = true
       return {
         giveBack() {
-          if (!mine || from !== generation) return
+          if (!mine) return
           mine = false
           batches.push({ count: 1, atMs: batch.atMs })
           batches.sort((a, b) => a.atMs - b.atMs)
           deps.changed()
         },
       }
-    },
-    reset() {
-      generation += 1
-      batches = []
-      returnMs = 0
     },
     wake() {
       dropStale()

@@ -103,6 +103,21 @@ describe('a breaker that all workers share', () => {
     await world.close()
   })
 
+  it('failures that come together open it once, with one word to the others', async () => {
+    const world = createGates(1)
+    let told = 0
+    const { trip } = world.states
+    world.states.trip = (provider, ask) => {
+      told += 1
+      return trip(provider, ask)
+    }
+    failAt(world.gates[0]!, 100)
+    await world.clock.passes(1_000)
+    expect(told).toBe(1)
+    expect((await world.states.read())[0]!.breaker.openings).toBe(1)
+    await world.close()
+  })
+
   it('one poisoned record does not open it, however often it is tried', async () => {
     const world = createGates(1)
     for (let n = 0; n < 200; n += 1) world.gates[0]!.report(down('poisoned'))

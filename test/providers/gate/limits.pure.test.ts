@@ -199,11 +199,35 @@ describe('workers under one limit', () => {
   })
 })
 
+it('what one process held and did not use, another may have', async () => {
+  const world = createGates(2, { limits: { gpt: { requestsPerMinute: 1 } } })
+  const [idle, busy] = world.gates
+  idle!.take('gpt')
+  await world.clock.passes(1)
+  expect(idle!.free('gpt')).toBe(1)
+  busy!.take('gpt')
+  await world.clock.passes(1)
+  expect(busy!.take('gpt'), 'the only one is held').toBeNull()
+  await world.clock.passes(5_000)
+  busy!.take('gpt')
+  await world.clock.passes(200)
+  expect(busy!.take('gpt')).not.toBeNull()
+  await world.close()
+})
+
 describe('what answers tell', () => {
   it('limits in headers hold for all workers within a second', async () => {
     const world = createGates(2)
     const [one, two] = world.gates
-    one!.report(report({ limits: { requestsPerMinute: 60, requestsRemaining: 59 } }))
+    let learned = 0
+    const { learn } = world.states
+    world.states.learn = (provider, limits) => {
+      learned += 1
+      return learn(provider, limits)
+    }
+    for (let n = 0; n < 20; n += 1)
+      one!.report(report({ limits: { requestsPerMinute: 60, requestsRemaining: 59 - n } }))
+    expect(learned, 'not with each answer').toBe(1)
     await world.clock.passes(1_000)
     for (const gate of [one!, two!]) expect(gate.free('gpt')).toBeLessThan(Infinity)
     expect(one!.free('claude')).toBe(Infinity)
