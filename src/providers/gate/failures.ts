@@ -73,10 +73,11 @@ export const createFailureWatch = (): FailureWatch => {
   return {
     note(record, meaning, nowMs) {
       if (meaning === 'nothing') return false
-      ends = [...ends, { record, down: meaning === 'down', atMs: nowMs }]
-        .filter(({ atMs }) => nowMs - atMs < IN_ROW_MS)
-        .slice(-REMEMBERED_MAX)
-      return meaning === 'down' && (inRow() || rolling(nowMs))
+      ends.push({ record, down: meaning === 'down', atMs: nowMs })
+      if (ends.length > REMEMBERED_MAX) ends.shift()
+      if (meaning !== 'down') return false
+      ends = ends.filter(({ atMs }) => nowMs - atMs < IN_ROW_MS)
+      return inRow() || rolling(nowMs)
     },
     forget() {
       ends = []
