@@ -70,7 +70,8 @@ export const recordCan = (doc: RecordDocument, pipelines: PipelineSet): RecordCa
 export const standingOf = (doc: RecordDocument, pipelines: PipelineSet): string => {
   const snapshot = snapshotOf(doc, pipelines)
   if (!snapshot) return doc.status
-  const leaf = activeNodes(snapshot).at(-1)
+  const active = activeNodes(snapshot)
+  const leaf = active.find((node) => !active.some(({ parent }) => parent === node))
   const label = stateLabel(snapshot.value)
   const where = label === doc.status ? doc.status : `${doc.status} (${label})`
   return leaf?.description === undefined ? where : `${where}: ${leaf.description}`
