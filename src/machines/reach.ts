@@ -7,6 +7,7 @@
  * H2 A settled state is an end, because the walk ends there: an operator's retry is another generation.
  */
 import type { AnyStateNode } from 'xstate'
+import { isInside } from './regions.js'
 import { SETTLED_IDS, stepOfNode } from './step-state.js'
 
 const settledIds: ReadonlySet<string> = new Set(Object.values(SETTLED_IDS).map((id) => id.slice(1)))
@@ -21,10 +22,13 @@ const entered = (node: AnyStateNode): AnyStateNode[] => {
   return [node, ...(node.initial.target as readonly AnyStateNode[]).flatMap(entered)]
 }
 
-/** `node` as a target: what lies around it is entered as well. */
-const enteredWithParents = (node: AnyStateNode): AnyStateNode[] => {
-  const nodes = entered(node)
-  for (let at = node.parent; at?.parent; at = at.parent) nodes.push(...(at.type === 'parallel' ? entered(at) : [at]))
+/** `target` and what around it is not active already, coming from `source`. A parallel state may be entered anew. */
+const enteredFrom = (source: AnyStateNode, target: AnyStateNode): AnyStateNode[] => {
+  const nodes = entered(target)
+  for (let at = target.parent; at?.parent; at = at.parent) {
+    if (at.type !== 'parallel' && isInside(source, at)) break
+    nodes.push(...(at.type === 'parallel' ? entered(at) : [at]))
+  }
   return nodes
 }
 
@@ -34,7 +38,8 @@ const followed = (from: AnyStateNode): ReadonlySet<string> => {
   const queue = [from]
   for (let node = queue.pop(); node; node = queue.pop()) {
     if (settledIds.has(node.id)) continue // H2
-    for (const next of targetsOf(node).flatMap(enteredWithParents)) {
+    const source = node
+    for (const next of targetsOf(node).flatMap((target) => enteredFrom(source, target))) {
       if (seen.has(next)) continue
       seen.add(next)
       queue.push(next)

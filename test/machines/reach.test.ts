@@ -31,11 +31,15 @@ describe('steps ahead', () => {
         round: {
           initial: 'a',
           after: { patience: '#investigation' },
-          states: { a: at('a', 'b'), b: at('b', '#completed', 'round.a') },
+          states: {
+            a: at('a', 'b'),
+            b: at('b', '#completed', 'round.rest'),
+            rest: { description: 'A pause.', after: { pause: 'a' } },
+          },
         },
       },
       guards: {},
-      delaysMs: { patience: 60_000 },
+      delaysMs: { patience: 60_000, pause: 1_000 },
     }
     const compiled = compile(pipeline([step('a'), step('b')]), own)
     expect(aheadIn(compiled, { round: { b: 'ready' } })).toEqual(['a', 'b'])
