@@ -71,6 +71,7 @@ export type Shared = {
 }
 
 const TIMERS_AT_ONCE_MAX = 128
+const HINTS_WHILE_DOWN = 4
 const TIMER_HINTS_MAX = 2_000
 const DRAIN_MS = 25_000
 
@@ -250,7 +251,8 @@ const startSweeper = (shared: Shared): Stop => {
     holder: shared.memberId,
     publish: (queue, hint) => ports.bus.publish(queue, hint),
     pending: (provider) => ports.bus.pending({ provider }),
-    window: (provider) => loadView.window(provider),
+    // While a provider is down its records only learn so, or fall back: a few at a time, or each would be saved each time.
+    window: (provider) => Math.min(loadView.window(provider), shared.gate.hold(provider) ? HINTS_WHILE_DOWN : Infinity),
     versions: () => liveness.members().flatMap(({ pipelines }) => pipelines),
     holding: (waiting) => {
       loadView.hold(waiting)
@@ -270,6 +272,7 @@ const startSweeper = (shared: Shared): Stop => {
     by,
     log,
     afterMs: shared.carryOverAfterMs,
+    facts: shared.facts,
     saved: (before, after) => hintReady(shared, before, after),
   })
   const sweeper = createSweeper({

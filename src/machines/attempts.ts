@@ -33,11 +33,14 @@ export const closeAttempt = (draft: Draft, step: string, n: number, closing: Clo
   if (attempt.outcome === 'uncertain' && closing.outcome === 'uncertain') return
   // It certainly did not run, so nothing was paid for twice.
   if (closing.error?.kind === 'not-executed') delete attempt.possibleDuplicate
+  const wasUncertain = attempt.outcome === 'uncertain'
   attempt.outcome = closing.outcome
   attempt.endedAt = draft.decider.at
   attempt.error = closing.error && { ...closing.error, attempt: n }
   // What was told while it ran stays, where the end tells nothing.
   attempt.evidence = closing.evidence ?? attempt.evidence
+  // A doubt that asking, a webhook or a late answer resolved: a second call that was not made.
+  if (wasUncertain) attempt.evidence = { ...attempt.evidence, wasUncertain }
   if (closing.usage) attempt.usage = closing.usage
   attempt.spend = closing.spend ?? (closing.outcome === 'uncertain' ? boundOf(draft.compiled.terms, attempt) : null)
 }
@@ -77,9 +80,10 @@ const isAnswered = (attempts: readonly Attempt[], { requestKey }: Attempt): bool
 /** `repeatsKey`: what follows asks the provider for the same run again; otherwise both may be run and billed (P6). */
 export const markInDoubt = (draft: Draft, step: string, attempt: Attempt, repeatsKey: boolean): void => {
   const terms = draft.compiled.terms[attempt.provider]
-  if (terms?.cost !== 'paid' || !isOpen(attempt)) return
+  // Of a provider that this version does not use any more nobody knows that it was free.
+  if (terms?.cost === 'free' || !isOpen(attempt)) return
   const asked = repeatsKey || isAnswered(editStep(draft, step).attempts, attempt)
-  if (!(asked && terms.recovery === 'idempotent')) attempt.possibleDuplicate = true
+  if (!(asked && terms?.recovery === 'idempotent')) attempt.possibleDuplicate = true
 }
 
 /** Without a machine: an attempt that is open may have been executed. A4 where the provider is still known. */

@@ -84,7 +84,8 @@ export function judge(terms: ProviderTerms, answer: CallAnswer, options: JudgeOp
   const evidence = boundEvidence(answer.evidence)
   if (options.durationMs !== null) evidence['durationMs'] = options.durationMs
   if (answer.kind === 'accepted') {
-    if (isHandle(answer.handle)) return { kind: 'accepted', handle: answer.handle, pollAfterMs: answer.pollAfterMs ?? null, evidence }
+    if (isHandle(answer.handle))
+      return { kind: 'accepted', handle: answer.handle, pollAfterMs: answer.pollAfterMs ?? null, evidence }
     const error = errorOf('unknown', 'bad-handle', 'The adapter gave a job without a usable handle.', options.attempt)
     return { kind: 'uncertain', error, spend: upperBound(terms, options.spendMax), evidence, usage: null }
   }

@@ -27,6 +27,8 @@ export type ForeignDeps = {
   ids: Ids
   by: string
   log: Logger
+  /** Whether sinks are there to be told. */
+  facts: boolean
   afterMs: number
   /** Told of every record that moved. */
   saved(before: RecordDocument, after: RecordDocument): void
@@ -72,7 +74,7 @@ export const createForeignKeeper = (deps: ForeignDeps): ForeignKeeper => {
     const seen = firstSeenMs.get(doc.pipelineVersion) ?? clock.monotonicMs()
     firstSeenMs.set(doc.pipelineVersion, seen)
     if (clock.monotonicMs() - seen < deps.afterMs) return false
-    const decider: Decider = { at: clock.now(), by: deps.by, writer: deps.ids.writer(), facts: false }
+    const decider: Decider = { at: clock.now(), by: deps.by, writer: deps.ids.writer(), facts: deps.facts }
     const to = deps.pipelines.byName(doc.pipeline)
     const moved = to ? carryOver(doc, to, decider) : { impossible: `No pipeline is called "${doc.pipeline}" any more.` }
     const outcome = 'save' in moved ? await save(doc, moved) : 'refused'

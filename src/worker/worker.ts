@@ -116,25 +116,30 @@ const NO_PERMIT: Permit = { giveBack: () => {} }
 const takeSlotTurn = async (
   context: Context,
   provider: string,
-  { slot, permit }: { slot: Slot; permit: Permit },
+  { slot, permit: given }: { slot: Slot; permit: Permit },
   delivery: Delivery,
 ): Promise<void> => {
   let follow: (() => Promise<void>) | undefined
+  let permit: Permit | null = given
   try {
     let started: Awaited<ReturnType<Context['start']>> = null
     const turn = await context.turns(delivery.hint.record, async (draft, onAbandon) => {
-      started = await context.start(draft, provider, onAbandon)
+      // It came while the provider was down, and is up now: then it starts like any other.
+      if (permit === NO_PERMIT && !context.gate.hold(provider)) permit = context.gate.take(provider)
+      if (permit) started = await context.start(draft, provider, onAbandon)
     })
-    await acknowledge(context, turn, delivery)
+    if (permit) await acknowledge(context, turn, delivery)
+    else delivery.nak(100)
     if (turn.kind !== 'saved') return
     const { prepared } = (started as Awaited<ReturnType<Context['start']>>) ?? {}
     const call = turn.calls.find((each) => each.provider === provider)
-    if (call && prepared) follow = () => runAndFollow(context, turn, call, { slot, permit, prepared })
+    const own = permit as Permit | null
+    if (call && prepared && own) follow = () => runAndFollow(context, turn, call, { slot, permit: own, prepared })
     followTurn(context, { ...turn, calls: [] }, new Map())
   } finally {
     context.acked?.(provider)
     if (!follow) {
-      permit.giveBack()
+      permit?.giveBack()
       slot.release()
     }
   }

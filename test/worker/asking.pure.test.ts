@@ -235,3 +235,17 @@ it('a stream’s id is saved while the call still runs', async () => {
   await settle()
   expect((await scene.read()).status).toBe('completed')
 })
+
+it('a hint that came while the provider was down takes a permit when it is up again, or comes again', async () => {
+  let asked = 0
+  const permits: (null | { giveBack(): void })[] = [null, { giveBack: () => {} }]
+  const hold = () => ((asked += 1) % 3 === 1 ? down : null)
+  const scene = createScene([job], { gate: { hold, take: () => permits.shift() ?? null } })
+  await scene.insert()
+  expect(await hint(scene, 'job')).toEqual(['nak 100'])
+  expect(scene.provider('job').calls).toEqual([])
+  asked = 0
+  expect(await hint(scene, 'job')).toEqual(['ack'])
+  expect(scene.provider('job').calls).toHaveLength(1)
+  expect(permits).toEqual([])
+})

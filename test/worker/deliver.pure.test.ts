@@ -1,10 +1,11 @@
 /** A person's event on a record that others change at the same time (E1), or whose version is gone (E2). */
 import { describe, expect, it } from 'vitest'
+import { applyEvent, nextIntent } from '../../src/machines/decide.js'
 import { replay } from '../../src/machines/replay.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import { StoreUnavailable } from '../../src/persistence/contract.js'
 import { createDeliver } from '../../src/worker/deliver.js'
-import { call, failed, live, operator, succeeded } from '../machines/life.js'
+import { call, failed, live, operator, succeeded, uncertain } from '../machines/life.js'
 import { compile, pipeline, step } from '../machines/pipelines.js'
 import { createScene, unknown } from './scene.js'
 import type { Scene } from './scene.js'
@@ -122,6 +123,22 @@ describe('E2 a version that is gone', () => {
     expect(done!.doc.settlesBy.getTime()).toBe(settlesBy)
     const known = (version: string) => [old, newer].find((each) => each.version === version)
     expect(replay(done!.doc, known).divergences).toEqual([])
+  })
+
+  it('takes its doubts along: a paid call at a provider that is gone may have run as well (P6)', async () => {
+    const before = compile(pipeline([step('read', { use: ['paid'], attempts: 1, onUncertain: 'investigate' })]))
+    const after = compile(pipeline([step('read', { use: ['free'] })], { revision: 2 }))
+    const life = live(before)
+    life.does(uncertain(life.starts()))
+    life.passes(600_000)
+    expect(life.doc).toMatchObject({ status: 'investigation', reason: { code: 'outcome-uncertain' } })
+    const { deliver, scene } = await sceneOf([after], life.doc)
+    await deliver('r1', operator('RETRY'), 'operator:ann')
+    await scene.turns('r1', (draft) => void applyEvent(draft, nextIntent(draft, 'free')!))
+    expect((await scene.read()).steps['read']!.attempts).toMatchObject([
+      { provider: 'paid', outcome: 'uncertain', possibleDuplicate: true, spend: { amount: '0.25' } },
+      { provider: 'free', outcome: null },
+    ])
   })
 
   it('stays with a record that does not take the event', async () => {

@@ -35,6 +35,7 @@ const keeperOf = (known: readonly CompiledPipeline[]) => {
     ids: createIds(),
     by: 'sweeper:test',
     log: createLog().log,
+    facts: false,
     afterMs: GRACE_MS,
     saved: (before, after) => void moved.push([before, after]),
   })

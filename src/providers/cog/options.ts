@@ -17,7 +17,7 @@ import {
   slotsOption,
   spendMaxOption,
   wrongWith,
-} from '../replicate/option-checks.js'
+} from '../option-checks.js'
 import type { PredictionRules } from '../replicate/prediction.js'
 import type { Secret } from '../secret.js'
 

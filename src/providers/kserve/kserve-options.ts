@@ -14,7 +14,7 @@ import {
   slotsOption,
   spendMaxOption,
   wrongWith,
-} from '../replicate/option-checks.js'
+} from '../option-checks.js'
 import type { Secret } from '../secret.js'
 import type { KserveAnswer } from './inference.js'
 

@@ -40,6 +40,8 @@ export function callOpenAi(
       // Support finds a call by it: https://developers.openai.com/api/reference/overview#debugging-requests
       ...(!settings.compatible && { 'x-client-request-id': request.requestKey }),
       ...(settings.streams && { accept: 'text/event-stream' }),
+      // llama.cpp closes a kept connection after a stream, whatever it announced: the next call on it would be in doubt.
+      ...(settings.compatible && settings.streams && { connection: 'close' }),
     },
     signal,
   }

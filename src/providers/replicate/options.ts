@@ -18,7 +18,7 @@ import {
   slotsOption,
   spendMaxOption,
   wrongWith,
-} from './option-checks.js'
+} from '../option-checks.js'
 import type { PredictionRules } from './prediction.js'
 
 export type ReplicateOptions = {

@@ -1,9 +1,9 @@
 /**
- * Checks that the options of `replicate` and `cog` share. Messages name the form that is expected, never a value.
+ * Checks that the options of several adapters share. Messages name the form that is expected, never a value.
  */
 import { z } from 'zod'
-import { DECIMAL_PATTERN } from '../decimal.js'
-import { isSecret, type Secret } from '../secret.js'
+import { DECIMAL_PATTERN } from './decimal.js'
+import { isSecret, type Secret } from './secret.js'
 
 export const secretOption = z.custom<Secret>(isSecret, "is not written as env('NAME')")
 export const fieldOption = z.string().regex(/^\w{1,100}$/, "is no name of a model's field")
