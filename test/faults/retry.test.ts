@@ -167,6 +167,28 @@ it.each(edits)('after an edit of %s a retry moves it to the new version first, i
   await after.kill()
 })
 
+it('a record whose running step is gone goes to a person, whose retry goes on in the new version', async () => {
+  const node = await deployment.node()
+  await provider.control({ mode: 'hang', match: '"outputs"', times: 1 })
+  const { body } = await deployment.submit(node, 'flow', { scan: 2 })
+  await deployment.eventually(async () => (await provider.hanging()) === 1, 'step b to be called')
+  await node.kill()
+  const edited = flow({ steps: [step('a', '0.20'), step('c', '0.05')] })
+  const after = await deployment.node({ pipelines: [edited], carryOverAfterMs: 200 })
+  const before = await deployment.settled(after, body.id)
+  expect(before).toMatchObject({ status: 'investigation', reason: { code: 'pipeline-unknown' } })
+  expect(await act(after, before, 'retry')).toMatchObject({ status: 200 })
+  const done = await deployment.settled(after, body.id)
+  expect(done).toMatchObject({ status: 'completed', wakeAt: null, reason: null })
+  expect(Date.parse(done.settledAt!)).toBeLessThanOrEqual(Date.parse(done.settlesBy))
+  expect(amounts(done)).toEqual({ a: '0.20', c: '0.05' })
+  // What may have run keeps its upper bound, and is not called again: no step needs it.
+  expect(done.steps['b']!.attempts).toMatchObject([{ outcome: 'uncertain', spend: { basis: 'upper-bound' } }])
+  expect(await postsOf(before)).toEqual([1, 1])
+  expect((await since(after, before))[1]).toMatchObject({ event: { type: 'RETRY' }, reused: ['a'] })
+  await after.kill()
+})
+
 it('after its pipeline was renamed nothing can be done, and the refusal says why', async () => {
   const node = await deployment.node()
   const before = await investigated(node)

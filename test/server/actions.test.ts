@@ -222,7 +222,7 @@ describe('If-Match', () => {
     const seen = await investigated()
     const ifMatch = { 'if-match': `"${seen.version}"` }
     const both = await Promise.all(['retry', 'write-off'].map((action) => act(idOf(seen), action, ifMatch)))
-    expect(both.map(({ status }) => status).sort()).toEqual([200, 412])
+    expect(new Set(both.map(({ status }) => status))).toEqual(new Set([200, 412]))
     const actions = (await historyOf(idOf(seen))).filter(({ event }) => /RETRY|WRITE_OFF/.test(event.type))
     expect(actions).toHaveLength(1)
     await until(idOf(seen), /RETRY/.test(actions[0]!.event.type) ? 'completed' : 'cancelled')
@@ -231,7 +231,7 @@ describe('If-Match', () => {
   it('"*" and none are applied to what is there', async () => {
     const seen = await investigated()
     const both = await Promise.all([act(idOf(seen), 'cancel', { 'if-match': '*' }), act(idOf(seen), 'cancel')])
-    expect(both.map(({ status }) => status).sort()).toEqual([200, 409])
+    expect(new Set(both.map(({ status }) => status))).toEqual(new Set([200, 409]))
   })
 
   it.each(['7', 'W/"7"', '"x"', '"1", "2"'])('that is no ETag of ours (%s) is refused', async (given) => {
