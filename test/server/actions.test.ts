@@ -13,6 +13,7 @@ import type { ProviderProcess } from '../support/provider-process.js'
 import { startProviderProcess } from '../support/provider-process.js'
 import type { FreshDb, FreshNats } from '../support/servers.js'
 import { freshDb, freshNats } from '../support/servers.js'
+import { startApi } from './api-fixture.js'
 
 let provider: ProviderProcess
 let db: FreshDb
@@ -192,6 +193,20 @@ describe('write-off', () => {
   })
 })
 
+describe('the library', () => {
+  it('does the same, in the name of whom it is told', async () => {
+    const id = idOf(await investigated())
+    await provider.control({ mode: 'status', status: 422, match: '"outputs"', times: 1 })
+    expect(await instance.records.retry(id, { reason: 'Once more.', by: 'ann' })).toMatchObject({ generation: 2 })
+    await until(id, 'investigation')
+    const done = await instance.records.writeOff(id, { reason: 'Enough.', by: 'bob' })
+    expect(done).toMatchObject({ status: 'cancelled', reason: { message: 'Enough.' } })
+    const people = done!.history.map(({ by }) => by).filter((by) => by.startsWith('operator:'))
+    expect(people).toEqual(['operator:ann', 'operator:bob'])
+    expect(await instance.records.retry('none', { reason: 'Once more.', by: 'ann' })).toBeNull()
+  })
+})
+
 describe('If-Match', () => {
   it('of a version that is gone changes nothing, and says what happened since', async () => {
     const seen = await investigated()
@@ -258,6 +273,29 @@ describe('an action', () => {
 
   it('needs a record that there is', async () => {
     expect(await act('none', 'retry')).toMatchObject({ status: 404, body: { code: 'unknown-record' } })
+  })
+
+  it('on a record of another source is about a record that there is not (P12)', async () => {
+    const asked: string[] = []
+    const api = await startApi({
+      identify: (ctx) => ({ source: ctx.get('endstate-source'), sees: 'own' }),
+      deliver: async (id, _event, by) => {
+        asked.push(by)
+        const [doc] = await api.store.load([id])
+        return { doc: doc!, applied: true, moved: false }
+      },
+    })
+    try {
+      const as = (source: string) => ({ 'endstate-source': source })
+      const submitted = await api.post('/v1/records', { pipeline: 'forms', input: {} }, as('clinic'))
+      const { id } = submitted.json as { id: string }
+      const by = async (source: string) =>
+        (await api.post(`/v1/records/${id}/cancel`, { reason: 'Mine.' }, as(source))).status
+      expect([await by('other'), await by('clinic')]).toEqual([404, 200])
+      expect(asked).toEqual(['clinic'])
+    } finally {
+      await api.close()
+    }
   })
 
   it('is in the OpenAPI document, with its refusals', async () => {
