@@ -74,6 +74,28 @@ describe('a record', () => {
   ])('shows %s', (_what, pattern) => expect(text).toMatch(pattern))
 
   it.each([
+    [{ cancel: true, retry: false, writeOff: false }, 'processing', ['endstate cancel r1 --reason TEXT']],
+    // Named, so that nobody acts on what has changed since.
+    [
+      { cancel: false, retry: true, writeOff: true },
+      'investigation',
+      ['endstate retry r1 --reason TEXT --if-version 9', 'endstate write-off r1 --reason TEXT --if-version 9'],
+    ],
+    [{ cancel: false, retry: false, writeOff: false }, 'completed', []],
+    [null, 'investigation', []],
+    [undefined, 'investigation', []],
+  ])('shows what a person can do now: %j in %s', (can, status, commands) => {
+    const lines = recordText(liveRecord('r1', { status, version: 9, can }), [], {})
+    const at = lines.indexOf('What a person can do now')
+    expect(at < 0 ? [] : lines.slice(at + 1).map((line) => line.trim())).toEqual(commands)
+  })
+
+  it('shows whose result was there already', () => {
+    const entry = wayEntry(2, { event: { type: 'RETRY', reason: 'Mended.' }, reused: ['read', 'extract'] })
+    expect(wayLine(entry, seconds(0)).at(-1)).toBe('RETRY reused read, extract')
+  })
+
+  it.each([
     ['xstate.after.lease of read.record.read.calling', 'after lease of read'],
     ['xstate.after.patience.record.waiting', 'after patience'],
     ['xstate.after.deadline.record', 'after deadline'],
