@@ -154,9 +154,15 @@ describe('E2 a version that is gone', () => {
   })
 
   it('stays with a late answer: nobody has asked for the record', async () => {
-    const { doc, scene, deliver } = await sceneOf([newer])
-    expect(await deliver('r1', succeeded(call('extract', 1)), 'webhook:answer')).toMatchObject({ applied: false, doc })
-    expect(scene.saves).toEqual([])
+    const life = live(old)
+    life.starts()
+    life.does(operator('CANCEL'))
+    const answer = succeeded(call('read', 1))
+    const here = await sceneOf([old], life.doc)
+    expect(await here.deliver('r1', answer, 'webhook:answer')).toMatchObject({ applied: true })
+    const gone = await sceneOf([newer], life.doc)
+    expect(await gone.deliver('r1', answer, 'webhook:answer')).toMatchObject({ applied: false, doc: life.doc })
+    expect(gone.scene.saves).toEqual([])
   })
 
   it('and a pipeline that is gone too is a reason', async () => {
