@@ -11,6 +11,7 @@ import type { RecordContext } from './budgets.js'
 import { documentActions } from './machine-parts.js'
 import type { DocumentActionName } from './machine-parts.js'
 import type { DeliveredEvent } from './record-machine.js'
+import { whileDelivering } from './record-machine.js'
 
 export type MachineAction =
   | { kind: 'set-timer'; id: string; event: string; delayMs: number }
@@ -58,9 +59,15 @@ const scopeOf = (machine: AnyStateMachine): AnyActorScope => {
 
 const withActions = <T>(machine: AnyStateMachine, step: (scope: AnyActorScope) => T): [T, ReturnedAction[]] => {
   const actions: ReturnedAction[] = []
-  const actionExecutor = (action: ReturnedAction) => void actions.push(action)
+  const actionExecutor = (action: ReturnedAction) => {
+    if (actions.push(action) > ACTIONS_MAX)
+      throw new Error('The machine goes round and round on one event and never comes to rest.')
+  }
   return [step({ ...scopeOf(machine), actionExecutor }), actions]
 }
+
+/** Of one event. A chart can lead from a finished step straight back to it, without any event: that has no end. */
+const ACTIONS_MAX = 10_000
 
 const starts = new WeakMap<AnyStateMachine, Advance>()
 
@@ -77,7 +84,9 @@ export const start = (machine: AnyStateMachine): Advance => {
 
 /** Throws when a guard throws; the caller settles such a record by force. */
 export const advance = (machine: AnyStateMachine, snapshot: AnyMachineSnapshot, event: DeliveredEvent): Advance => {
-  const [next, returned] = withActions(machine, (scope) => machine.transition(snapshot, event as never, scope))
+  const [next, returned] = withActions(machine, (scope) =>
+    whileDelivering(event, () => machine.transition(snapshot, event as never, scope)),
+  )
   const actions = interpretAll(returned)
   const after = next as AnyMachineSnapshot
   if (after.status === 'error') throw new Error(`The machine failed on ${event.type}.`)

@@ -106,7 +106,8 @@ export const factAfter = (
 
 /** What is simulated never leaves. */
 export const addFact = (draft: Draft, type: string, data: { [name: string]: unknown }): void => {
-  if (draft.decider.facts && !draft.doc.simulated) draft.outbox.push(factAfter(draft.doc, draft.decider.at, draft.outbox.length, type, data))
+  if (draft.decider.facts && !draft.doc.simulated)
+    draft.outbox.push(factAfter(draft.doc, draft.decider.at, draft.outbox.length, type, data))
 }
 
 const earliest = (timers: readonly Timer[]): Date | null =>

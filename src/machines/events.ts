@@ -51,7 +51,7 @@ export type StepHeld = {
   message: string
   /** ISO time until which it waits, with `wait`. */
   until: string
-  then: 'wait' | 'fall-back' | 'give-up'
+  course: 'wait' | 'fall-back' | 'give-up'
 }
 
 export type CallSucceeded = CallRef & {

@@ -17,6 +17,7 @@ import { budgetOf } from './budgets.js'
 import { isOwnEventType } from './events.js'
 import type { DeliveredEvent } from './record-machine.js'
 import { finishedValue, isInside, unfinished, withValueAt } from './regions.js'
+import { stepsAhead } from './reach.js'
 import { stepOfNode } from './step-state.js'
 
 export const NODES_MAX = 20_000
@@ -70,13 +71,16 @@ const finished: StepBudget = {
   asks: 0,
 }
 
-/** What guards read: a finished step's way to its result does not matter any more, failures only name keys. */
-const project = (context: RecordContext): RecordContext => ({
+/**
+ * What guards read: a finished step's way to its result does not matter any more, nor does a step that is behind; failures
+ * only name keys.
+ */
+const project = (context: RecordContext, ahead: ReadonlySet<string>): RecordContext => ({
   ...context,
   steps: Object.fromEntries(
     Object.entries(context.steps).map(([name, budget]) => [
       name,
-      budget.result > 0 ? finished : { ...budget, failures: 0, asks: 0 },
+      budget.result > 0 || !ahead.has(name) ? finished : { ...budget, failures: 0, asks: 0 },
     ]),
   ),
 })
@@ -106,7 +110,15 @@ const answersFor = (context: RecordContext, step: string, provider: string): Del
     { ...call, type: 'CALL_PROGRESSED', handle: 'x', progress: null },
     { ...call, type: 'CALL_MISSED', evidence: null },
     { ...call, type: 'CALL_NUDGED' },
-    ...HELD.map((then) => ({ type: 'STEP_HELD' as const, step, provider, code: 'x', message: 'x', until: '', then })),
+    ...HELD.map((course) => ({
+      type: 'STEP_HELD' as const,
+      step,
+      provider,
+      code: 'x',
+      message: 'x',
+      until: '',
+      course,
+    })),
     { ...call, type: 'RESULT_UNSTORABLE', result: null, error: failure, spend: null },
   ]
 }
@@ -138,9 +150,10 @@ export const explore = (original: AnyStateMachine, options: ExploreOptions): Nod
   const places: Place[] = []
   const known = new Map<string, number>()
   const timerOwner = timerOwners(machine.root)
+  const ahead = stepsAhead()
 
   const enter = (snapshot: AnyMachineSnapshot, timers: ReadonlySet<string>): number => {
-    const context = project(contextOf(snapshot))
+    const context = project(contextOf(snapshot), ahead(activeNodes(snapshot)))
     const running = context.settled ? new Set<string>() : timers
     const key = JSON.stringify([snapshot.value, context, [...running].sort()])
     const found = known.get(key)

@@ -98,8 +98,8 @@ export const makeGuards = (policies: ReadonlyMap<string, StepPolicy>): { [name: 
     hasHandle: ({ context }, { step }) => budgetOf(context, step).handle,
     isHeld: (args, { step }) => heldAt(args, policy(step)) !== null,
     heldFallsBack: (args, { step }) =>
-      heldAt(args, policy(step))?.then === 'fall-back' && mayFallBack(policy(step), args.context, false),
-    heldGivesUp: (args, { step }) => heldAt(args, policy(step))?.then === 'give-up',
+      heldAt(args, policy(step))?.course === 'fall-back' && mayFallBack(policy(step), args.context, false),
+    heldGivesUp: (args, { step }) => heldAt(args, policy(step))?.course === 'give-up',
     repeatsUncertain: ({ context }, { step }) => mayRepeatUncertain(policy(step), context),
     fallsBackUncertain: ({ context }, { step }) => mayFallBackUncertain(policy(step), context),
   }

@@ -163,6 +163,10 @@ const reasonFor = (draft: Draft, event: RecordEvent): RecordError => {
   return { code: 'settled-by-machine', message: `The machine settled it on ${event.type}.`, kind: 'not-executed' }
 }
 
+/** What a certain failure says of itself is what a person needs; of a doubt only its name is known. */
+const endOf = ({ n, provider }: Attempt, { code, message, kind }: RecordError): string =>
+  ` The last attempt (${n}, ${provider}) ended with ${code}${kind === 'unknown' ? '.' : `: ${message}`}`
+
 const giveUp = ({ draft, event, step }: Applied) => {
   if (event.type === 'STEP_HELD') {
     draft.doc.reason = { code: event.code, message: event.message, kind: 'not-executed' }
@@ -178,7 +182,7 @@ const giveUp = ({ draft, event, step }: Applied) => {
   // Leaving the queue comes first; why it waited is in what was loaded.
   const held = draft.base.queue.find((entry) => entry.step === step)?.held
   const waited = held ? ` It waited, because: ${held.message}` : ''
-  const tail = last?.error ? ` The last attempt (${last.n}, ${last.provider}) ended with ${last.error.code}.` : ''
+  const tail = last?.error ? endOf(last, last.error) : ''
   draft.doc.reason = context.overdue
     ? {
         code: 'deadline-passed',

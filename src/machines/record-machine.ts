@@ -78,16 +78,24 @@ export type OwnChart = {
 /** Events reach the machine with the outputs of the steps that have one, and a custom event's data, beside them. */
 export type DeliveredEvent = RecordEvent & { outputs?: { [step: string]: unknown }; data?: unknown }
 
+let delivered: DeliveredEvent | null = null
+
+/**
+ * What an author's guard reads while `run` runs. XState hands guards the event of the moment, which after a step that had
+ * its result, or where regions have joined, is one of its own, without the outputs.
+ */
+export const whileDelivering = <T>(event: DeliveredEvent, run: () => T): T => {
+  delivered = event
+  try {
+    return run()
+  } finally {
+    delivered = null
+  }
+}
+
 const ownGuards = (guards: OwnChart['guards']) =>
   Object.fromEntries(
-    Object.entries(guards).map(([name, guard]) => [
-      name,
-      ({ event }: { event: unknown }) => {
-        // The event of `onDone` is XState's; the delivered one comes as the final state's output.
-        const delivered = (event as { output?: DeliveredEvent }).output ?? (event as DeliveredEvent)
-        return guard(delivered.outputs ?? {}, delivered.data)
-      },
-    ]),
+    Object.entries(guards).map(([name, guard]) => [name, () => guard(delivered?.outputs ?? {}, delivered?.data)]),
   )
 
 const sequence = (pipeline: PipelineDefinition): OwnChart => ({

@@ -96,7 +96,10 @@ const aroundBus = (bus: HintBus, reach: Reach): HintBus => {
 }
 
 const aroundProvider = (provider: Provider, reach: Reach): Provider => {
-  const passing = ({ record, step }: { record: string; step: string }): Passing => ({ records: [record], events: [step] })
+  const passing = ({ record, step }: { record: string; step: string }): Passing => ({
+    records: [record],
+    events: [step],
+  })
   const { build, ask, cancel, ready } = provider
   return {
     terms: provider.terms,

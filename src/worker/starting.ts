@@ -59,7 +59,7 @@ export const createStart = ({ prepare, gate, clock, apply }: StartingDeps): Star
 const heldBy = (
   { code, message, until }: Hold,
   { step, provider }: AttemptStarted,
-  then: StepHeld['then'],
+  course: StepHeld['course'],
 ): StepHeld => ({
   type: 'STEP_HELD',
   step,
@@ -67,5 +67,5 @@ const heldBy = (
   code,
   message,
   until: until.toISOString(),
-  then,
+  course,
 })

@@ -24,6 +24,7 @@ describe('settings', () => {
       configFile: null,
       dataDir: '.endstate',
       prefix: 'endstate',
+      publicUrl: null,
       logLevel: 'info',
     })
   })

@@ -59,7 +59,7 @@ describe('passing in `backoff`', () => {
     })
     expect(life.doc.status).toBe('investigation')
     expect(life.doc.reason).toMatchObject({ code: 'deadline-passed', kind: 'executed' })
-    expect(life.doc.reason?.message).toContain('The last attempt (1, paid) ended with broken.')
+    expect(life.doc.reason?.message).toContain('The last attempt (1, paid) ended with broken: It broke.')
   })
 })
 

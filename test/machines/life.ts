@@ -75,7 +75,7 @@ export const progressed = (of: Call, handle: string | null = `stream-${of.attemp
 export const held = (
   step: string,
   provider: string,
-  then: 'wait' | 'fall-back' | 'give-up',
+  course: 'wait' | 'fall-back' | 'give-up',
   until: Date,
 ): RecordEvent => ({
   type: 'STEP_HELD',
@@ -84,7 +84,7 @@ export const held = (
   code: 'provider-down',
   message: 'The provider is down.',
   until: until.toISOString(),
-  then,
+  course,
 })
 
 export const unstorable = (of: Call): RecordEvent => ({

@@ -232,3 +232,13 @@ describe('ways of its own', () => {
     expect(life.doc.queue).toEqual([])
   })
 })
+
+it('that leads from a finished step straight back to it is refused by name, in bounded time', () => {
+  const own: OwnChart = {
+    initial: 'read',
+    states: { read: at('read', 'extract'), extract: at('extract', '#completed', 'read') },
+    guards: {},
+    delaysMs: {},
+  }
+  expect(() => compile(pipeline([step('read'), step('extract')]), own)).toThrow('never comes to rest')
+})

@@ -127,7 +127,7 @@ export type Deed =
   | { kind: 'answers'; which: number; off: number; generations: number; type: number; backoffMs: number; flag: boolean }
   | { kind: 'intent'; step: string; attempt: number; generation: number; provider: string }
   | { kind: 'operator'; type: 'CANCEL' | 'RETRY' | 'WRITE_OFF' }
-  | { kind: 'held'; which: number; then: 'wait' | 'fall-back' | 'give-up'; ms: number }
+  | { kind: 'held'; which: number; course: 'wait' | 'fall-back' | 'give-up'; ms: number }
   | { kind: 'custom'; name: string }
   | { kind: 'timer'; which: number }
   | { kind: 'outage'; ms: number }
@@ -166,7 +166,7 @@ export const deeds = (isTimely: boolean): fc.Arbitrary<Deed[]> => {
   const holds = fc.record({
     kind: fc.constant('held' as const),
     which: fc.nat({ max: 2 }),
-    then: fc.constantFrom('wait' as const, 'fall-back' as const, 'fall-back' as const, 'give-up' as const),
+    course: fc.constantFrom('wait' as const, 'fall-back' as const, 'fall-back' as const, 'give-up' as const),
     ms: durations,
   })
   const custom = fc.record({
@@ -246,7 +246,7 @@ export const doDeed = (life: Life, deed: Deed): boolean => {
   if (deed.kind === 'starts' && free.length > 0) life.starts(free[deed.which % free.length]!.provider)
   const line = life.doc.queue[deed.kind === 'held' ? deed.which % Math.max(1, waiting) : 0]
   if (deed.kind === 'held' && line)
-    life.does(held(line.step, line.provider, deed.then, new Date(life.at.getTime() + deed.ms)))
+    life.does(held(line.step, line.provider, deed.course, new Date(life.at.getTime() + deed.ms)))
   if (deed.kind === 'intent')
     life.does({
       ...deed,

@@ -214,7 +214,7 @@ describe('exhausted', () => {
     expect(life.doc.reason).toEqual({
       code: 'attempts-exhausted',
       message:
-        'Step "read" has no result after 4 attempt(s) and may not call again. The last attempt (4, keyed) ended with broken.',
+        'Step "read" has no result after 4 attempt(s) and may not call again. The last attempt (4, keyed) ended with broken: It broke.',
       kind: 'executed',
     })
   })

@@ -99,6 +99,7 @@ export async function startApi(changes: Partial<ServerDeps> = {}): Promise<Api> 
       return null
     },
     deliver: () => Promise.reject(new Error('These tests advance no record.')),
+    webhook: () => Promise.resolve('unknown-provider'),
     clock,
     log: { error: note, warn: note },
     identify: loopbackIdentity,

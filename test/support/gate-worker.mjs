@@ -74,10 +74,11 @@ gate.start()
 say('READY', {})
 // As the bus does: a hint that found no permit comes again a little later.
 const again = setInterval(startCalls, 100)
-process.once('SIGTERM', async () => {
+const stop = async () => {
   ended = true
   clearInterval(again)
   await gate.close()
   await client.close()
   say('DONE', { calls, questions })
-})
+}
+process.once('SIGTERM', () => void stop())

@@ -119,7 +119,7 @@ const read = (res, place, name) => {
   return send(res, 200, { id: job.id, status: job.status, output: job.output, told: job.told })
 }
 
-const server = createServer(async (req, res) => {
+const answer = async (req, res) => {
   const url = new URL(req.url, 'http://provider')
   const [, place, name = ''] = url.pathname.split('/').map(decodeURIComponent)
   const chunks = []
@@ -143,6 +143,11 @@ const server = createServer(async (req, res) => {
   }
   if (req.method === 'GET') return read(res, place, name)
   return call(req, res, place, key)
+}
+
+const server = createServer((req, res) => {
+  // A request that broke off has nobody to tell.
+  answer(req, res).catch(() => res.destroy())
 })
 
 server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {

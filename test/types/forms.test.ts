@@ -50,13 +50,13 @@ describe('parallel regions', () => {
       // @ts-expect-error -- `one` is in the other region
       right: branch.step('two', { ...read, request: ({ one }) => one }),
     }))
-    // @ts-expect-error -- the provider is called `ocr`
     start.parallel('both', (branch) => ({
+      // @ts-expect-error -- the provider is called `ocr`
       a: branch.step('one', { ...read, use: ['orc'] }),
       b: branch.step('two', add),
     }))
-    // @ts-expect-error -- `read` is taken
     expect(() =>
+      // @ts-expect-error -- `read` is taken
       start.parallel('read', (branch) => ({ a: branch.step('one', add), b: branch.step('two', add) })),
     ).toThrow('The name "read" is taken')
   })
@@ -81,11 +81,11 @@ describe('a choice', () => {
   })
 
   it('has guards over what is there, ways of different names, and an end', () => {
-    // @ts-expect-error -- there is no step `raed`
     start.choose('way', (choice) =>
       choice
         .when(
           'long',
+          // @ts-expect-error -- there is no step `raed`
           ({ raed }) => raed,
           (branch) => branch,
         )
@@ -99,8 +99,8 @@ describe('a choice', () => {
             () => true,
             (branch) => branch,
           )
-          // @ts-expect-error -- `long` is taken
           .when(
+            // @ts-expect-error -- `long` is taken
             'long',
             () => true,
             (branch) => branch,

@@ -52,10 +52,6 @@ const runnerOf = (blobs: BlobStore = createMemoryBlobStore()) => {
   return { clock, provider, stopping, start, blobs }
 }
 
-async function* once(text: string) {
-  yield Buffer.from(text)
-}
-
 const away = () => Promise.reject(Object.assign(new Error('Away.'), { code: 'store-unavailable' }))
 
 describe('R1 the time to send', () => {
