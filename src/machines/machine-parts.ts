@@ -61,6 +61,9 @@ const heldAt = ({ context, event }: Args, policy: StepPolicy): StepHeld | null =
   return event.provider === providerOf(policy, budgetOf(context, event.step)).name ? event : null
 }
 
+/** Each generation adds attempts and history to the document: a record that failed so often is another record's work. */
+export const GENERATIONS_MAX = 20
+
 export const makeGuards = (policies: ReadonlyMap<string, StepPolicy>): { [name: string]: Guard } => {
   const policy = (step: string): StepPolicy => {
     const found = policies.get(step)
@@ -70,6 +73,7 @@ export const makeGuards = (policies: ReadonlyMap<string, StepPolicy>): { [name: 
   return {
     isOverdue: ({ context }) => context.overdue,
     isUnsettled: ({ context }) => !context.settled,
+    mayBeginAgain: ({ context }) => context.generation < GENERATIONS_MAX,
     hasResult: ({ context }, { step }) => budgetOf(context, step).result > 0,
     isSpent: ({ context }, { step }) => isSpent(policy(step), context),
     isNextAttempt: (args, { step }) => {

@@ -54,7 +54,11 @@ export const settledStates = (retryTo: string) => ({
       CALL_SUCCEEDED: { actions: [{ type: 'closeSucceeded' }, { type: 'keepCandidate' }] },
       CANCEL: SETTLED_IDS.cancelled,
       WRITE_OFF: SETTLED_IDS.cancelled,
-      RETRY: { target: `#record.${retryTo}`, actions: ['advanceGeneration', { type: 'beginGeneration' }] },
+      RETRY: {
+        guard: 'mayBeginAgain',
+        target: `#record.${retryTo}`,
+        actions: ['advanceGeneration', { type: 'beginGeneration' }],
+      },
     },
   },
 })

@@ -183,3 +183,14 @@ describe('outages before a retry', () => {
     expect(life.doc).toMatchObject({ settlesBy, wakeAt })
   })
 })
+
+it('has a last generation: a record that was begun anew twenty times takes no further retry', async () => {
+  const { GENERATIONS_MAX } = await import('../../src/machines/machine-parts.js')
+  const life = live(compile(pipeline([step('read', { attempts: 1 })])))
+  for (let generation = 1; ; generation += 1) {
+    life.starts()
+    life.does(failed(call('read', generation, generation), { retryable: false }))
+    if (!life.does(operator('RETRY'))) break
+  }
+  expect(life.doc).toMatchObject({ generation: GENERATIONS_MAX, status: 'investigation' })
+})
