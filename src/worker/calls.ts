@@ -40,10 +40,13 @@ const take = ({ slots, gate }: Context, provider: string, own: Own | undefined):
     return null
   }
   if (handsOn) own.handedOn = true
+  let held = true
   return {
     slot,
     permit,
     giveBack() {
+      if (!held) return
+      held = false
       permit.giveBack()
       if (handsOn) own.handedOn = false
       else slot.release()
@@ -92,14 +95,20 @@ const tellProgress = (context: Context, record: string, { step, attempt, generat
   createProgress(
     { step, attempt, generation },
     () => context.clock.monotonicMs(),
-    (event) => {
-      const told = context.turns(record, async (draft) => void (await apply(context, draft, event)))
-      context.track(
-        told.then(() => undefined),
-        'Progress',
-      )
-    },
+    (event) => context.track(saveProgress(context, record, event), 'Progress'),
   )
+
+const ANSWER_RETRY_MS = 500
+const PROGRESS_TRIES = 20
+
+/** A call's own id is worth several tries: without it a doubt can't be asked about. */
+const saveProgress = async (context: Context, record: string, event: CallEvent): Promise<void> => {
+  for (let tries = 0; tries < PROGRESS_TRIES && !context.stopping.aborted; tries += 1) {
+    const turn = await context.turns(record, async (draft) => void (await apply(context, draft, event)))
+    if (turn.kind !== 'unknown') return
+    await context.clock.sleep(ANSWER_RETRY_MS, context.stopping)
+  }
+}
 
 /** Gives the slot back, or hands it on. */
 export const runAndFollow = async (
@@ -166,8 +175,6 @@ const settleMoney = ({ gate }: Context, doc: RecordDocument, event: CallEvent): 
 
 export const endRefused = ({ settleByForce }: Context, turn: Extract<Turn, { kind: 'refused' }>): Promise<void> =>
   settleByForce(turn.doc._id, turn.doc.version, turn.code, `The storage refuses its next state: ${turn.message}`)
-
-const ANSWER_RETRY_MS = 500
 
 /** Keeps at it while the outcome is unknown: the answer was paid for. Ends with the process at the latest. */
 const saveAnswer = async (context: Context, answer: Answer): Promise<Turn> => {

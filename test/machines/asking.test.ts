@@ -350,3 +350,20 @@ describe('what is written', () => {
     expect(divergences).toEqual([])
   })
 })
+
+describe('a paid step states what follows a doubt that no question may resolve', () => {
+  it.each(['paid', 'lost', 'flight'])('%s: it does not load without', (use) => {
+    expect(() => of([use])).toThrow('state what then')
+    expect(() => of([use], { onUncertain: 'investigate' })).not.toThrow()
+  })
+
+  it.each(['found', 'job', 'keyed', 'free'])('%s: it can be asked, repeats itself or costs nothing', (use) => {
+    expect(() => of([use])).not.toThrow()
+  })
+})
+
+it('settlesBy covers the look-ups, the run of a job and the last look', () => {
+  const { worstCaseMs } = job
+  const each = LEASE_MS + lookupWindowMs(terms['job']!) + runMs(terms['job']!) + LAST_LOOK_MS
+  expect(worstCaseMs).toBeGreaterThan(2 * each)
+})

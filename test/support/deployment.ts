@@ -11,10 +11,12 @@ import type { Child } from './processes.js'
 import { startChild, waitFor } from './processes.js'
 import { freshDb, freshNats, testMongoUrl, testNatsUrl } from './servers.js'
 
-/** As `http()` takes it, where that is plain data. */
+/** As the adapter takes it, where that is plain data; a secret is `{ secret: NAME }`. */
 export type TestProvider = {
   [option: string]: unknown
-  url: string
+  /** Default `http`. */
+  adapter?: 'http' | 'openai' | 'anthropic' | 'kserve' | 'replicate' | 'cog'
+  url?: string
   slots?: number
   recovery?: 'idempotent' | 'retrievable' | 'job' | 'in-flight' | 'blind'
   keyTtl?: string
@@ -65,6 +67,7 @@ export type AttemptJson = {
   n: number
   provider: string
   requestKey: string
+  model: string | null
   outcome: string | null
   possibleDuplicate: boolean
   spend: { amount: string; basis: string } | null
@@ -125,6 +128,9 @@ export const startDeployment = async (
     pipelines: TestPipeline[]
     sources?: string[]
     budgets?: BudgetOptions[]
+    secrets?: { [name: string]: string }
+    /** Url of a module that exports `make(es)`, which answers pipelines: those that are no plain data. */
+    module?: string
   },
   /** Servers of the test's own, which it stops and starts. */
   servers: { mongoUrl?: string; natsUrl?: string } = {},

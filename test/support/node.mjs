@@ -11,15 +11,24 @@ import { connect } from 'nats'
 import { z } from 'zod'
 import { createEndstate } from '../../dist/endstate.js'
 import { endstate } from '../../dist/config/builder.js'
+import { anthropic } from '../../dist/providers/anthropic/anthropic.js'
+import { cog } from '../../dist/providers/cog/cog.js'
 import { http } from '../../dist/providers/http.js'
+import { kserve } from '../../dist/providers/kserve/kserve.js'
+import { openai } from '../../dist/providers/openai/openai.js'
+import { replicate } from '../../dist/providers/replicate/replicate.js'
 import { listen } from '../../dist/server/listen.js'
 import { withFaultpoints } from '../../dist/simulation/faultpoints.js'
 
 const say = (word, facts) => process.stdout.write(`${word} ${JSON.stringify(facts)}\n`)
 const setting = JSON.parse(process.env.TEST_NODE)
 
-/** `{ url, slots, recovery, cost, … }` as http() takes them. */
-const providers = Object.fromEntries(Object.entries(setting.providers).map(([name, options]) => [name, http(options)]))
+const adapters = { http, openai, anthropic, kserve, replicate, cog }
+/** Options as the named adapter takes them; http without a name. */
+const providerOf = ({ adapter = 'http', ...options }) => adapters[adapter](options)
+const providers = Object.fromEntries(
+  Object.entries(setting.providers).map(([name, options]) => [name, providerOf(options)]),
+)
 const es = endstate({ providers })
 
 /** Step outputs are any JSON; `request` of later steps passes the earlier outputs on. */
@@ -42,8 +51,10 @@ const pipelineOf = ({ name, steps, ...options }) => {
   }
   return pipeline
 }
+/** Pipelines that are no plain data are those of a module. */
+const made = setting.module === undefined ? [] : (await import(setting.module)).make(es)
 const config = es.config({
-  pipelines: setting.pipelines.map(pipelineOf),
+  pipelines: [...setting.pipelines.map(pipelineOf), ...made],
   sources: setting.sources ?? ['local'],
   ...(setting.budgets && { budgets: setting.budgets }),
 })

@@ -249,3 +249,28 @@ it('a hint that came while the provider was down takes a permit when it is up ag
   expect(scene.provider('job').calls).toHaveLength(1)
   expect(permits).toEqual([])
 })
+
+it('a stream’s id that could not be saved at once is saved when the storage is back', async () => {
+  const scene = createScene([job])
+  await scene.insert()
+  await hint(scene, 'job')
+  scene.next(unknown, unknown)
+  scene.provider('job').calls[0]!.request.onProgress({ handle: 'resp_1' })
+  await settle()
+  expect((await scene.read()).steps['read']!.attempts[0]).not.toHaveProperty('handle')
+  await scene.clock.passes(1_000)
+  expect((await scene.read()).steps['read']!.attempts).toMatchObject([{ handle: 'resp_1' }])
+})
+
+it('what a fused start took is given back once, also when its turn is decided anew', async () => {
+  const two = compile(pipeline([step('read', { use: ['job'] }), step('sort', { use: ['free'] })]))
+  const { gate, seen } = watched({ hold: (name) => (name === 'free' ? down : null) })
+  const scene = createScene([two], { gate })
+  await scene.insert()
+  await hint(scene, 'job')
+  scene.provider('job').calls[0]!.answer(answers('text'))
+  await settle()
+  // One for the call, which was sent; one for the next step, which may not start.
+  expect(seen).toMatchObject({ taken: 2, givenBack: 1 })
+  expect([scene.free('job'), scene.free('free')]).toEqual([2, 2])
+})

@@ -96,6 +96,24 @@ describe('a request that cannot be built again', () => {
     expect(sha(kept)).toBe(prepared.request.sha256)
   })
 
+  it('is looked for again now and then, and kept from then on', async () => {
+    let odd = false
+    const { prepare } = scene(async () => ({
+      body: odd ? `{"n":${(count += 1)}}` : '{"n":0}',
+      contentType: 'application/json',
+    }))
+    const keptOf = async () => {
+      const prepared = await prepare()
+      return prepared.ok && prepared.request.blob !== undefined
+    }
+    for (let built = 0; built < 9; built += 1) expect(await keptOf()).toBe(false)
+    odd = true
+    const kept = []
+    for (let built = 9; built < 80; built += 1) kept.push(await keptOf())
+    expect(kept.indexOf(true)).toBe(64 - 9)
+    expect(kept.lastIndexOf(false)).toBe(64 - 10)
+  })
+
   it('is repeated from the bytes that were kept', async () => {
     const { prepare, compiled } = scene(differs)
     const first = await prepare()

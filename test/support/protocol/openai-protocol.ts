@@ -26,6 +26,8 @@ export type OpenAiAnswer = { status: number; headers: { [name: string]: string }
 /** What a run comes to; or nothing runs, and it is refused. */
 export type RunPlan = RunEnd & {
   refuse?: { status: number; code?: string | null; type?: string; headers?: { [name: string]: string } }
+  /** A look-up shows a streamed run as running until it is told to end, as while its events are still being made. */
+  running?: boolean
 }
 
 export const OPENAI_TEST_KEY = 'sk-test-hunter2'
@@ -111,7 +113,14 @@ export class OpenAiProtocol {
     const plan = this.#options.plan?.() ?? {}
     if (plan.refuse) return refusal({ ...REFUSED, ...plan.refuse }, plan.refuse.headers)
     const id = this.#start('resp')
-    const run: Run = { id, body, plan, end: body.background ? null : plan, started: !body.background, looks: 0 }
+    const run: Run = {
+      id,
+      body,
+      plan,
+      end: body.background || plan.running ? null : plan,
+      started: !body.background,
+      looks: 0,
+    }
     if (body.store !== false) this.#responses.set(id, run)
     return body.stream ? events(responseStream(id, body, plan)) : json(200, shown(run))
   }

@@ -17,8 +17,8 @@ export { OPENAI_TEST_KEY } from './openai-protocol.js'
 export type Plan = RunPlan & {
   /** The run is done and kept, and the connection is cut: before any byte, or after so many of the body. */
   cut?: 'before-status' | number
-  /** Nothing is sent until `release()`: no status, or none of the body. */
-  hold?: 'status' | 'body'
+  /** Nothing is sent until `release()`: no status, none of the body, or nothing after its first event. */
+  hold?: 'status' | 'body' | 'rest'
   /** The body leaves byte by byte. */
   byteByByte?: boolean
   /** The connection stays open after the last byte. */
@@ -113,7 +113,14 @@ async function deliver(
     if (plan.cut > 0) res.write(body.subarray(0, plan.cut))
     return res.socket?.destroySoon()
   }
-  if (plan.byteByByte) for (const byte of body) await new Promise((resolve) => res.write(Buffer.of(byte), resolve))
+  if (plan.hold === 'rest') {
+    const first = body.indexOf('\n\n') + 2
+    res.write(body.subarray(0, first))
+    await hold()
+    if (res.destroyed) return
+    res.write(body.subarray(first))
+  } else if (plan.byteByByte)
+    for (const byte of body) await new Promise((resolve) => res.write(Buffer.of(byte), resolve))
   else res.write(body)
   if (!plan.keepOpen) res.end()
 }

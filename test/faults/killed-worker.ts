@@ -1,0 +1,69 @@
+/**
+ * What the tests of the adapters share: a worker that gets SIGKILL at a named place, another that goes on, and what the
+ * ledger then says of a record's calls.
+ */
+import { expect } from 'vitest'
+import type { AttemptJson, Deployment, NodeOptions, RecordJson, Stop, TestNode } from '../support/deployment.js'
+import { expectSound } from '../support/deployment.js'
+
+export const attemptsOf = (record: RecordJson): AttemptJson[] => record.steps['a']!.attempts
+
+/** Runs that the ledger knows of: each attempt that ran or may have. None of these providers honours a key of ours. */
+export const inLedger = (record: RecordJson): number =>
+  attemptsOf(record).filter(({ outcome, error }) => outcome !== 'failed' && error?.kind !== 'not-executed').length
+
+export const duplicatesIn = (record: RecordJson): number =>
+  attemptsOf(record).filter(({ possibleDuplicate }) => possibleDuplicate).length
+
+type Order = {
+  pipeline: string
+  input: unknown
+  node?: NodeOptions
+  /** Once the worker stands at its place; it is killed when this resolves. */
+  before?: (id: string) => Promise<unknown>
+  /** Once it is dead, and another has started. */
+  after?: (id: string) => Promise<unknown>
+}
+
+/** `stop`: null kills it wherever it is when `before` resolves. */
+export const killAt = async (
+  deployment: Deployment,
+  api: TestNode,
+  stop: Stop | null,
+  { pipeline, input, node = {}, before, after }: Order,
+): Promise<RecordJson> => {
+  const doomed = await deployment.node({ ...node, roles: ['worker'], ...(stop && { stop }) })
+  const { body } = await deployment.submit(api, pipeline, input)
+  if (stop !== null) await doomed.line(/^REACHED /, { timeoutMs: 20_000 })
+  await before?.(body.id)
+  await doomed.kill()
+  const heir = await deployment.node({ ...node, roles: ['worker'] })
+  await after?.(body.id)
+  const record = await deployment.settled(api, body.id, 50_000)
+  await heir.kill()
+  expectSound(record)
+  return record
+}
+
+/** Another worker alone, from submission to the end. */
+export const runWell = async (
+  deployment: Deployment,
+  api: TestNode,
+  { pipeline, input, node = {}, after }: Omit<Order, 'before'>,
+): Promise<RecordJson> => {
+  const worker = await deployment.node({ ...node, roles: ['worker'] })
+  const { body } = await deployment.submit(api, pipeline, input)
+  await after?.(body.id)
+  const record = await deployment.settled(api, body.id)
+  await worker.kill()
+  expectSound(record)
+  expect(record.status).toBe('completed')
+  return record
+}
+
+export const hasHandle = (deployment: Deployment, api: TestNode) => (id: string) =>
+  deployment.until(api, id, (record) => attemptsOf(record)[0]?.handle != null)
+
+/** One charge where there is a result, none where there is not. */
+export const expectCharged = (record: RecordJson): void =>
+  expect(Object.keys(record.charges)).toEqual(record.status === 'completed' ? ['a'] : [])
