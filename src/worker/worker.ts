@@ -61,7 +61,7 @@ export const createWorker = (deps: WorkerDeps): Worker => {
   const onProviderHint = (provider: string, delivery: Delivery) => {
     deps.taken(provider)
     // While a provider is down, its hints are taken all the same: their records fall back, or learn until when they wait.
-    const permit = deps.gate.hold(provider) ? NO_PERMIT : deps.gate.take(provider)
+    const permit = isHeld(deps, provider) ? NO_PERMIT : deps.gate.take(provider)
     const slot = permit && deps.slots.get(provider)?.acquire()
     if (permit && slot) track(takeSlotTurn(context, provider, { slot, permit }, delivery), 'A hint')
     else {
@@ -78,7 +78,7 @@ export const createWorker = (deps: WorkerDeps): Worker => {
   return {
     start() {
       for (const [provider, pool] of deps.slots) {
-        const free = () => (deps.gate.hold(provider) ? pool.free() : Math.min(pool.free(), deps.gate.free(provider)))
+        const free = () => (isHeld(deps, provider) ? pool.free() : Math.min(pool.free(), deps.gate.free(provider)))
         consume({ provider }, free, (delivery) => onProviderHint(provider, delivery))
         pool.onFree(() => deps.bus.nudge({ provider }))
       }
@@ -108,6 +108,14 @@ export const createWorker = (deps: WorkerDeps): Worker => {
       await all
     },
   }
+}
+
+/** A short pause is sat out with the hints unread: telling each record of it would cost a save for each. */
+const TOLD_MS_MIN = 5_000
+
+const isHeld = ({ gate, clock }: WorkerDeps, provider: string): boolean => {
+  const hold = gate.hold(provider)
+  return hold !== null && (hold.code === 'provider-down' || hold.until.getTime() - clock.now().getTime() > TOLD_MS_MIN)
 }
 
 const NO_PERMIT: Permit = { giveBack: () => {} }

@@ -66,6 +66,14 @@ describe('a provider that is down', () => {
   })
 })
 
+it('a pause of seconds is sat out: no record is told of it, and the hint comes again', async () => {
+  const pause = { code: 'provider-paused', message: 'It asked for a pause.', until: after(4_000) }
+  const scene = createScene([job], { gate: { hold: () => pause, take: () => null } })
+  await scene.insert()
+  expect(await hint(scene, 'job')).toEqual(['nak 100'])
+  expect((await scene.read()).version).toBe(1)
+})
+
 it('no permit: the hint comes again, and the slot is free', async () => {
   const scene = createScene([job], { gate: { take: () => null } })
   await scene.insert()
