@@ -34,12 +34,14 @@ beforeAll(async () => {
   deployment = await startDeployment({
     providers: {
       job: { ...model, background: true, longestRun: '10s' },
+      lost: { ...model, background: true, longestRun: '5s' },
       stream: model,
       chat: { ...model, api: 'chat' },
     },
     pipelines: [
       pipeline('job', 'job', 'investigate'),
-      pipeline('job-retry', 'job', retry),
+      pipeline('lost', 'lost', 'investigate'),
+      pipeline('lost-retry', 'lost', retry),
       pipeline('stream', 'stream', 'investigate'),
       pipeline('stream-retry', 'stream', retry),
       pipeline('chat', 'chat', undefined),
@@ -93,30 +95,26 @@ const finishJob = async (id: string) => {
 describe('a background job', () => {
   it('completes: one POST, and the ledger holds what it used and cost', async () => {
     const count = counting()
-    const record = await runWell(deployment, api, { pipeline: 'job', input, after: finishJob })
+    const record = await runWell(deployment, api, { pipeline: 'job', input, meanwhile: finishJob })
     expectAnswered(record)
-    expect(attemptsOf(record)).toHaveLength(1)
+    expect(inLedger(record)).toBe(1)
     expect(count()).toEqual({ posts: 1, executions: 1 })
   })
 
-  it.each([
-    ['after its handle was saved', { point: 'store.save.after', event: 'CALL_ACCEPTED:a' } as const, undefined],
-    [
-      'when it has ended and that was not saved',
-      { point: 'provider.ask.after', event: 'a', nth: 2 } as const,
-      finishJob,
-    ],
-  ])('SIGKILL %s: fetched by it, never called again', async (_, stop, before) => {
+  it('SIGKILL after its handle was saved: fetched by it, never called again', async () => {
     const count = counting()
-    const after = before ? undefined : finishJob
-    const record = await killAt(deployment, api, stop, {
-      pipeline: 'job',
-      input,
-      ...(before && { before }),
-      ...(after && { after }),
-    })
+    const stop = { point: 'store.save.after', event: 'CALL_ACCEPTED:a' } as const
+    const record = await killAt(deployment, api, stop, { pipeline: 'job', input, after: finishJob })
     expectAnswered(record)
-    expect(attemptsOf(record)).toHaveLength(1)
+    expect(inLedger(record)).toBe(1)
+    expect(count()).toEqual({ posts: 1, executions: 1 })
+  })
+
+  it('SIGKILL when its end was heard and not saved: fetched again, never called again', async () => {
+    const count = counting()
+    const stop = { point: 'store.save.before', event: 'CALL_SUCCEEDED:a' } as const
+    const record = await killAt(deployment, api, stop, { pipeline: 'job', input, meanwhile: finishJob })
+    expectAnswered(record)
     expect(inLedger(record)).toBe(1)
     expect(count()).toEqual({ posts: 1, executions: 1 })
   })
@@ -127,7 +125,7 @@ describe('a background job', () => {
       deployment,
       api,
       { point: 'provider.call.after', event: 'a' },
-      { pipeline: 'job', input },
+      { pipeline: 'lost', input },
     )
     expect(record.status).toBe('investigation')
     expectDoubt(record)
@@ -139,7 +137,7 @@ describe('a background job', () => {
     const count = counting()
     const stop = { point: 'provider.call.after', event: 'a' } as const
     const record = await killAt(deployment, api, stop, {
-      pipeline: 'job-retry',
+      pipeline: 'lost-retry',
       input,
       async after(id) {
         const found = await deployment.until(api, id, (seen) => attemptsOf(seen)[1]?.handle != null)
@@ -172,7 +170,6 @@ describe('a foreground stream', () => {
       { pipeline: 'stream', input, before: hasHandle(deployment, api) },
     )
     expectAnswered(record)
-    expect(attemptsOf(record)).toHaveLength(1)
     expect(inLedger(record)).toBe(1)
     expect(count()).toEqual({ posts: 1, executions: 1 })
   })
@@ -245,7 +242,6 @@ describe('a stored chat completion', () => {
     const stop = { point: 'provider.call.after', event: 'a' } as const
     const record = await killAt(deployment, api, stop, { pipeline: 'chat', input })
     expectAnswered(record)
-    expect(attemptsOf(record)).toHaveLength(1)
     expect(inLedger(record)).toBe(1)
     expect(count()).toEqual({ posts: 1, executions: 1 })
   })

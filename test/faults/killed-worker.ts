@@ -19,6 +19,8 @@ type Order = {
   pipeline: string
   input: unknown
   node?: NodeOptions
+  /** As soon as it is submitted. */
+  meanwhile?: (id: string) => Promise<unknown>
   /** Once the worker stands at its place; it is killed when this resolves. */
   before?: (id: string) => Promise<unknown>
   /** Once it is dead, and another has started. */
@@ -30,10 +32,11 @@ export const killAt = async (
   deployment: Deployment,
   api: TestNode,
   stop: Stop | null,
-  { pipeline, input, node = {}, before, after }: Order,
+  { pipeline, input, node = {}, meanwhile, before, after }: Order,
 ): Promise<RecordJson> => {
   const doomed = await deployment.node({ ...node, roles: ['worker'], ...(stop && { stop }) })
   const { body } = await deployment.submit(api, pipeline, input)
+  await meanwhile?.(body.id)
   if (stop !== null) await doomed.line(/^REACHED /, { timeoutMs: 20_000 })
   await before?.(body.id)
   await doomed.kill()
@@ -49,11 +52,11 @@ export const killAt = async (
 export const runWell = async (
   deployment: Deployment,
   api: TestNode,
-  { pipeline, input, node = {}, after }: Omit<Order, 'before'>,
+  { pipeline, input, node = {}, meanwhile }: Omit<Order, 'before' | 'after'>,
 ): Promise<RecordJson> => {
   const worker = await deployment.node({ ...node, roles: ['worker'] })
   const { body } = await deployment.submit(api, pipeline, input)
-  await after?.(body.id)
+  await meanwhile?.(body.id)
   const record = await deployment.settled(api, body.id)
   await worker.kill()
   expectSound(record)
