@@ -5,7 +5,7 @@
  * `raw` is the answer as it came, for --json; `live` is what is shown of it.
  */
 import type { z } from 'zod'
-import { LiveRecord, RecordPage, WayPage, type WayEntry } from '../live/shapes.js'
+import { LiveRecord, Machine, RecordPage, WayPage, type WayEntry } from '../live/shapes.js'
 import { CliError, EXIT, type ExitCode } from './exit-codes.js'
 
 const REQUEST_TIMEOUT_MS = 15_000
@@ -27,6 +27,8 @@ export type ApiClient = {
   records(query: ListQuery): Promise<Answer<z.infer<typeof RecordPage>>>
   /** All pages. */
   history(id: string): Promise<Answer<WayEntry[]> & { raw: unknown[] }>
+  /** The chart that the service has for a pipeline now. */
+  machine(pipeline: string): Promise<z.infer<typeof Machine>>
   /** What a person does to it; with `ifVersion` only while it has that version. Answers the record after it. */
   act(id: string, action: ActionName, reason: string, ifVersion: number | null): Promise<Answer<LiveRecord>>
   /** Any JSON under the service's address, such as a result that is not inline. */
@@ -152,6 +154,9 @@ export const createApiClient = (target: ApiTarget): ApiClient => {
         page = next
       }
       return all
+    },
+    async machine(pipeline) {
+      return parsed(Machine, await request(`/v1/pipelines/${encodeURIComponent(pipeline)}/machine`))
     },
     async act(id, action, reason, ifVersion) {
       const headers = {

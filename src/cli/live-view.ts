@@ -6,7 +6,7 @@ import { selectRecords, selectWay, type LiveContext, type RecordsStore } from '.
 import type { Io } from './io.js'
 import { printJson } from './io.js'
 import { TABLE_HEAD, tableRow, wayLine } from './record-text.js'
-import { clip, safeText, tableText } from './text.js'
+import { clip, clipMiddle, safeText, tableText } from './text.js'
 
 const REDRAW_MS = 200
 const UP_AND_CLEAR = (lines: number) => (lines === 0 ? '' : `\u001b[${lines}A\u001b[J`)
@@ -53,7 +53,7 @@ const printLines = (io: Io, store: RecordsStore): LiveView => {
   const stop = watchStore(store, (context) => {
     if (context.trouble !== trouble) io.note((trouble = context.trouble) ?? 'The service answers again.')
     for (const record of selectRecords(context).reverse()) {
-      const name = clip(safeText(record.input.fileName ?? record.id), 32)
+      const name = clipMiddle(safeText(record.input.fileName ?? record.id), 32)
       for (const entry of selectWay(context, record.id)) {
         if (entry.version <= (printed.get(record.id) ?? 0)) continue
         printed.set(record.id, entry.version)

@@ -1,20 +1,31 @@
 /** A record as people read it: its row in a table, its way, and all that is known about it. Pure. */
-import { rowOf } from '../live/records-store.js'
-import type { LiveAttempt, LiveRecord, WayEntry } from '../live/shapes.js'
-import { between, bytesText, clip, durationText, safeText, tableText, timeText } from './text.js'
+import type { StateWords } from '../live/chart-words.js'
+import { rowOf, type LiveRow } from '../live/records-store.js'
+import type { LiveRecord, WayEntry } from '../live/shapes.js'
+import { attemptLines, lateLines, progressText, waitLines } from './attempt-text.js'
+import { between, bytesText, clip, clipMiddle, durationText, safeText, tableText, timeText } from './text.js'
 
 const JSON_CHARACTERS_MAX = 400
 
 export const TABLE_HEAD = ['record', 'name', 'status', 'state', 'attempts', 'charges', 'took'] as const
+
+/** `read.calling (40 %)`, `read.ready (provider-down until 12:30:00)`. */
+const standing = ({ state, progress, held }: LiveRow): string => {
+  const notes = [
+    ...progress.map(progressText).filter((text) => text !== ''),
+    ...held.map(({ code, until }) => `${safeText(code)} until ${timeText(until).slice(11)}`),
+  ]
+  return notes.length === 0 ? state : `${state} (${notes.join('; ')})`
+}
 
 /** `now`: ISO, for records that are not settled yet. */
 export const tableRow = (record: LiveRecord, now: string): string[] => {
   const row = rowOf(record)
   return [
     row.id,
-    row.name === row.id ? '' : clip(safeText(row.name), 32),
+    row.name === row.id ? '' : clipMiddle(safeText(row.name), 32),
     row.status,
-    row.status === 'processing' ? row.state : '',
+    row.status === 'processing' ? standing(row) : '',
     String(row.attempts),
     row.charges.join(', '),
     durationText(between(row.acceptedAt, row.settledAt ?? now)),
@@ -35,22 +46,21 @@ const subject = ({ step, attempt, provider, errorCode, reused }: WayEntry): stri
 /** Timers have XState's names, `xstate.after.lease of read.record.read.calling`; of interest is which one it was. */
 const eventName = (type: string): string => type.replace(/^xstate\.after\.(.+?)\.record(\..*)?$/, 'after $1')
 
+/** Of parallel regions those that moved; a state that was left and entered again is told once. */
+const moveText = ({ from, to }: WayEntry): string => {
+  if (from === to || from === '') return to
+  const [left, entered] = [from.split('|'), to.split('|')]
+  const moved = [left.filter((region) => !entered.includes(region)), entered.filter((region) => !left.includes(region))]
+  return moved.every((regions) => regions.length > 0)
+    ? moved.map((regions) => regions.join('|')).join(' -> ')
+    : `${from} -> ${to}`
+}
+
 /** `+1.20 s  read.calling -> extract.ready  CALL_SUCCEEDED read #1`; the start is the record's acceptance. */
 export const wayLine = (entry: WayEntry, acceptedAt: string): string[] => [
   `+${(Math.max(0, between(acceptedAt, entry.at)) / 1000).toFixed(2)} s`,
-  entry.from === entry.to || entry.from === '' ? entry.to : `${entry.from} -> ${entry.to}`,
+  moveText(entry),
   safeText(`${eventName(entry.type)} ${subject(entry)}`.trim()),
-]
-
-const attemptRow = (step: string, attempt: LiveAttempt): string[] => [
-  '',
-  `${step} #${attempt.n}`,
-  attempt.provider,
-  attempt.outcome ?? 'running',
-  attempt.endedAt === null ? '' : durationText(between(attempt.startedAt, attempt.endedAt)),
-  attempt.spend === null ? '' : `spend ${attempt.spend.amount} ${attempt.spend.currency} (${attempt.spend.basis})`,
-  attempt.possibleDuplicate ? 'possible duplicate' : '',
-  attempt.error === null ? '' : safeText(`${attempt.error.code}: ${attempt.error.message}`),
 ]
 
 /** A result: fields by name where it has some, else its JSON, clipped; --json has all of it. */
@@ -104,14 +114,19 @@ const possible = ({ id, version, status, can }: LiveRecord): string[] => {
 const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : ['', title, ...lines.map((line) => `  ${line}`)]
 
-/** Everything about one record; `outputs` are the results that could be had, by step. */
+/** Where it stands now, and what it waits for. */
+const nowLines = (record: LiveRecord, words: readonly StateWords[]): string[] =>
+  record.status === 'processing'
+    ? [...tableText(words.map((each) => [each.state, safeText(each.words)])), ...waitLines(record)]
+    : []
+
+/** Everything about one record; `outputs` are the results that could be had, by step, `words` what its chart says. */
 export const recordText = (
   record: LiveRecord,
   way: readonly WayEntry[],
   outputs: { readonly [step: string]: unknown },
+  words: readonly StateWords[] = [],
 ): string[] => {
-  const steps = Object.entries(record.steps)
-  const attempts = steps.flatMap(([name, { attempts: list }]) => list.map((one) => attemptRow(name, one).slice(1)))
   const charges = Object.entries(record.charges).map(([key, { amount, currency }]) => [key, `${amount} ${currency}`])
   const results = Object.entries(outputs).flatMap(([step, output]) => [
     `${step}:`,
@@ -120,9 +135,11 @@ export const recordText = (
   return [
     `${record.id}  ${record.status}${record.status === 'processing' ? ` (${record.state})` : ''}`,
     ...tableText(facts(record)).map((line) => `  ${line}`),
+    ...section('Now', nowLines(record, words)),
     ...section('Way', tableText(way.map((entry) => [...wayLine(entry, record.acceptedAt), entry.by]))),
-    ...section('Attempts', tableText(attempts)),
+    ...section('Attempts', attemptLines(record)),
     ...section('Results', results),
+    ...section('Late answers', lateLines(record)),
     ...section('Charges', charges.length === 0 ? ['none'] : tableText(charges)),
     ...section('What a person can do now', possible(record)),
   ]

@@ -46,6 +46,22 @@ export const safeText = (text: string): string => text.replaceAll(/[\u0000-\u001
 export const clip = (text: string, width: number): string =>
   text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`
 
+/** The same, keeping the end: of a file's name or of a key made of parts that is what tells it apart. */
+export const clipMiddle = (text: string, width: number): string => {
+  if (text.length <= width) return text
+  const end = Math.ceil((width - 1) / 2)
+  return `${text.slice(0, width - 1 - end)}…${text.slice(text.length - end)}`
+}
+
+/** `12,345` */
+export const countText = (count: number): string => count.toLocaleString('en-US', { maximumFractionDigits: 2 })
+
+/** A table without the columns in which no row has anything. */
+export const withoutEmptyColumns = (rows: readonly (readonly string[])[]): string[][] => {
+  const used = new Set(rows.flatMap((row) => row.flatMap((cell, n) => (cell === '' ? [] : [n]))))
+  return rows.map((row) => row.filter((_, n) => used.has(n)))
+}
+
 /** Columns as wide as their widest cell, two spaces between, nothing after the last. */
 export const tableText = (rows: readonly (readonly string[])[]): string[] => {
   const widths: number[] = []

@@ -8,7 +8,7 @@
  *    entries go. What was removed comes back only when it is seen again.
  */
 import { createStore } from '@xstate/store'
-import type { LiveRecord, LiveStatus, WayEntry } from './shapes.js'
+import type { LiveProgress, LiveRecord, LiveStatus, WayEntry } from './shapes.js'
 import { STATUSES } from './shapes.js'
 
 export const RECORDS_MAX = 500
@@ -92,6 +92,10 @@ export type LiveRow = {
   name: string
   status: LiveStatus
   state: string
+  /** Of the calls that run, as far as they tell. */
+  progress: LiveProgress[]
+  /** Why steps may not start yet, and until when. */
+  held: { code: string; until: string }[]
   pipeline: string
   /** Started so far, over all steps. */
   attempts: number
@@ -105,6 +109,10 @@ export const rowOf = (record: LiveRecord): LiveRow => ({
   name: record.input.fileName ?? record.key ?? record.id,
   status: record.status,
   state: record.state,
+  progress: Object.values(record.steps).flatMap(({ attempts }) =>
+    attempts.flatMap(({ outcome, progress }) => (outcome === null && progress ? [progress] : [])),
+  ),
+  held: (record.waitingFor ?? []).flatMap(({ held, readyAt }) => (held ? [{ code: held.code, until: readyAt }] : [])),
   pipeline: record.pipeline,
   attempts: Object.values(record.steps).reduce((sum, { attempts }) => sum + attempts.length, 0),
   charges: Object.values(record.charges).map(({ amount, currency }) => `${amount} ${currency}`),

@@ -11,15 +11,26 @@ export type LiveStatus = (typeof STATUSES)[number]
 
 const LiveError = z.object({ code: z.string(), message: z.string() })
 const Spend = z.object({ amount: z.string(), currency: z.string(), basis: z.string() })
+const Progress = z.object({ at: time, outputTokens: z.int().nullable(), fraction: z.number().nullable() })
+export type LiveProgress = z.infer<typeof Progress>
 
 export const LiveAttempt = z.object({
   n: z.int(),
   generation: z.int(),
   provider: z.string(),
+  model: z.string().nullish(),
+  /** Null while it runs. */
   outcome: z.enum(['succeeded', 'failed', 'uncertain']).nullable(),
   startedAt: time,
   endedAt: time.nullable(),
   spend: Spend.nullable(),
+  /** What it may cost at most, where that is known before its end. */
+  spendMax: z.object({ amount: z.string(), currency: z.string() }).nullish(),
+  /** The provider's own id of the call. */
+  handle: z.string().nullish(),
+  usage: z.record(z.string(), z.number()).nullish(),
+  /** How far it has come, as last told. */
+  progress: Progress.nullish(),
   possibleDuplicate: z.boolean(),
   error: LiveError.nullable(),
 })
@@ -36,6 +47,10 @@ export const LiveStep = z.object({
       link: z.string().optional(),
     })
     .nullable(),
+  /** Answers that came too late to become the result. */
+  discarded: z.array(z.object({ attempt: z.int(), at: time, reason: z.string(), bytes: z.int() })).optional(),
+  /** One that came in investigation. */
+  candidate: z.object({ attempt: z.int(), at: time, bytes: z.int() }).nullish(),
 })
 export type LiveStep = z.infer<typeof LiveStep>
 
@@ -71,6 +86,10 @@ export const LiveRecord = z.object({
   can: z.object({ cancel: z.boolean(), retry: z.boolean(), writeOff: z.boolean() }).nullish(),
   input: z.object({ mediaType: z.string(), fileName: z.string().nullable(), bytes: z.int() }),
   steps: z.record(z.string(), LiveStep),
+  /** Steps that wait for a slot at a provider; `held`: why not before `readyAt`. Absent from an older service. */
+  waitingFor: z
+    .array(z.object({ provider: z.string(), step: z.string(), readyAt: time, held: LiveError.nullable() }))
+    .optional(),
   charges: z.record(z.string(), LiveCharge),
 })
 export type LiveRecord = z.infer<typeof LiveRecord>
@@ -107,6 +126,21 @@ export const WayEntry = z
     by,
   }))
 export type WayEntry = z.infer<typeof WayEntry>
+
+/** A state of a pipeline's chart, of which a person reads the description; see chart-words.ts. */
+export type ChartState = {
+  description?: string | undefined
+  meta?: { step?: string | undefined } | undefined
+  states?: { [name: string]: ChartState } | undefined
+}
+const ChartState: z.ZodType<ChartState> = z.lazy(() =>
+  z.object({
+    description: z.string().optional(),
+    meta: z.object({ step: z.string().optional() }).optional().catch(undefined),
+    states: z.record(z.string(), ChartState).optional(),
+  }),
+)
+export const Machine = z.object({ version: z.string(), xstate: ChartState })
 
 export const RecordPage = z.object({ items: z.array(LiveRecord), next: z.string().nullable() })
 export const WayPage = z.object({ items: z.array(WayEntry), next: z.string().nullable() })

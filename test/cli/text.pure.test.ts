@@ -1,6 +1,15 @@
 /** How values are written for people. */
 import { describe, expect, it } from 'vitest'
-import { boundText, clip, durationText, safeText, tableText } from '../../src/cli/text.js'
+import {
+  boundText,
+  clip,
+  clipMiddle,
+  durationText,
+  safeText,
+  tableText,
+  withoutEmptyColumns,
+} from '../../src/cli/text.js'
+import { progressText, usageText } from '../../src/cli/attempt-text.js'
 import { outputLines, recordText, tableRow, wayLine } from '../../src/cli/record-text.js'
 import { liveRecord, seconds, wayEntry } from '../live/live-records.js'
 
@@ -36,6 +45,43 @@ it('tables have columns as wide as their widest cell, and nothing after the last
       ['ccc', 'd'],
     ]),
   ).toEqual(['a    bb', 'ccc  d'])
+})
+
+it('names are clipped in their middle, so that the end tells them apart', () => {
+  expect([clipMiddle('abcdef', 6), clipMiddle('abcdefg', 6)]).toEqual(['abcdef', 'ab…efg'])
+  expect(clipMiddle('09a2ca7102187922b19125894bfbb73c.letters.12', 32)).toMatch(/^09a2ca.*…\S*\.letters\.12$/)
+})
+
+it('columns in which no row has anything are left out', () => {
+  expect(
+    withoutEmptyColumns([
+      ['a', '', 'b'],
+      ['c', '', ''],
+    ]),
+  ).toEqual([
+    ['a', 'b'],
+    ['c', ''],
+  ])
+})
+
+describe('what a call used and how far it is', () => {
+  it.each([
+    [{ inputTokens: 1240, outputTokens: 310 }, '1,240 tokens in, 310 out'],
+    [{ inputTokens: 1240, cachedInputTokens: 1000 }, '1,240 tokens in (1,000 cached)'],
+    [{ outputTokens: 5 }, '5 tokens out'],
+    [{ pages: 1, seconds: 2.345 }, '1 page, 2.35 s'],
+    [{ images: 2 }, '2 images'],
+    [{}, ''],
+  ])('%j is %s', (usage, text) => expect(usageText(usage)).toBe(text))
+
+  it.each([
+    [null, 1240, '1,240 tokens'],
+    [0.409, null, '40 %'],
+    [0.4, 12, '40 %, 12 tokens'],
+    [null, null, ''],
+  ])('%j and %j are %s', (fraction, outputTokens, text) =>
+    expect(progressText({ at: seconds(1), fraction, outputTokens })).toBe(text),
+  )
 })
 
 describe('a record', () => {
@@ -102,6 +148,79 @@ describe('a record', () => {
     ['CALL_SUCCEEDED', 'CALL_SUCCEEDED'],
   ])('names the timer of its way, not XState’s event: %s', (type, shown) => {
     expect(wayLine(wayEntry(2, { event: { type } }), seconds(0)).at(-1)).toBe(shown)
+  })
+
+  const running = {
+    ...attempt,
+    n: 2,
+    provider: 'gpt',
+    model: 'gpt-5.6',
+    outcome: null,
+    endedAt: null,
+    spend: null,
+    spendMax: { amount: '0.20', currency: 'EUR' },
+    handle: 'resp_\u001b1',
+    progress: { at: seconds(2), outputTokens: 1240, fraction: null },
+    possibleDuplicate: false,
+    error: null,
+  }
+  const held = { code: 'provider-down', message: 'The provider gpt does not answer.' }
+  const waits = { provider: 'gpt', step: 'extract', readyAt: seconds(90), held }
+
+  it('that runs shows how far its call is, what it may cost, and the provider’s id of it', () => {
+    const lines = recordText(liveRecord('r1', { steps: { read: { attempts: [running], result: null } } }), [], {})
+    expect(lines).toContain('  read #2  gpt (gpt-5.6)  running, 1,240 tokens  at most 0.20 EUR  id resp_?1')
+  })
+
+  it('that waits says for what and until when, and what its chart says', () => {
+    const words = [{ state: 'read.recovering.polling', words: 'The provider is asked.' }]
+    const lines = recordText(
+      liveRecord('r1', { waitingFor: [waits, { ...waits, step: 'read', provider: 'ocr', held: null }] }),
+      [],
+      {},
+      words,
+    )
+    const at = lines.indexOf('Now')
+    expect(lines.slice(at + 1, at + 4)).toEqual([
+      '  read.recovering.polling  The provider is asked.',
+      '  extract waits for gpt until 2026-01-01 00:01:30 UTC, provider-down: The provider gpt does not answer.',
+      '  read waits for a free slot at ocr',
+    ])
+    expect(recordText(liveRecord('r1', { status: 'completed', waitingFor: [waits] }), [], {}, words)).not.toContain(
+      'Now',
+    )
+  })
+
+  it('in a table has its waits and its progress beside its state', () => {
+    const state = { extract: 'ready' }
+    expect(tableRow(liveRecord('r1', { state, waitingFor: [waits] }), seconds(1))[3]).toBe(
+      'extract.ready (provider-down until 00:01:30)',
+    )
+    const steps = { read: { attempts: [attempt, running], result: null } }
+    expect(tableRow(liveRecord('r1', { steps }), seconds(1))[3]).toBe('read.ready (1,240 tokens)')
+    // What has ended is not under way, whatever it told last.
+    const ended = { read: { attempts: [{ ...running, outcome: 'failed', endedAt: seconds(3) }], result: null } }
+    expect(tableRow(liveRecord('r1', { steps: ended }), seconds(1))[3]).toBe('read.ready')
+  })
+
+  it('shows answers that came too late', () => {
+    const late = { attempt: 1, at: seconds(5), bytes: 2048 }
+    const steps = { read: { attempts: [], result: null, discarded: [{ ...late, reason: 'late' }], candidate: late } }
+    const lines = recordText(liveRecord('r1', { steps }), [], {})
+    const at = lines.indexOf('Late answers')
+    expect(lines.slice(at + 1, at + 3)).toEqual([
+      '  read #1  discarded (late)    2026-01-01 00:00:05 UTC  2 KiB',
+      '  read #1  waits for a person  2026-01-01 00:00:05 UTC  2 KiB',
+    ])
+  })
+
+  it.each([
+    ['v.a.x.ready|b.y.ready', 'v.a.x.calling|b.y.ready', 'v.a.x.ready -> v.a.x.calling'],
+    ['v.a.done|b.y.calling', 'v.a.done|b.y.backoff', 'b.y.calling -> b.y.backoff'],
+    ['v.a.done|b.y.calling', 'count.ready', 'v.a.done|b.y.calling -> count.ready'],
+    ['v.a.done|b.y.calling', 'v.a.done', 'v.a.done|b.y.calling -> v.a.done'],
+  ])('of parallel regions names those that moved: %s -> %s', (from, to, shown) => {
+    expect(wayLine(wayEntry(2, { from, to }), seconds(0))[1]).toBe(shown)
   })
 
   it('without a name of its own has none beside its id', () => {

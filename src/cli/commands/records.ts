@@ -1,4 +1,5 @@
 /** Reading records: `list`, `show`, `watch`. */
+import { chartWords, type StateWords } from '../../live/chart-words.js'
 import { createRecordsStore } from '../../live/records-store.js'
 import type { LiveRecord } from '../../live/shapes.js'
 import type { ApiClient, ListQuery } from '../api-client.js'
@@ -32,11 +33,26 @@ export const outputsOf = async (client: ApiClient, record: LiveRecord): Promise<
   return outputs
 }
 
+/** None when the chart of its version can't be had: the rest is shown all the same. */
+const wordsOf = async (client: ApiClient, record: LiveRecord, state: unknown): Promise<StateWords[]> => {
+  try {
+    const { version, xstate } = await client.machine(record.pipeline)
+    return version === record.pipelineVersion ? chartWords(xstate, state) : []
+  } catch (error) {
+    if (error instanceof CliError) return []
+    throw error
+  }
+}
+
 export const show = async (io: Io, client: ApiClient, id: string, json: boolean): Promise<ExitCode> => {
   const { raw, live } = await client.record(id)
   const history = await client.history(id)
-  if (json) printJson(io, { record: raw, history: history.raw })
-  else for (const line of recordText(live, history.live, await outputsOf(client, live))) io.out(line)
+  if (json) {
+    printJson(io, { record: raw, history: history.raw })
+    return EXIT.ok
+  }
+  const words = live.status === 'processing' ? await wordsOf(client, live, (raw as { state: unknown }).state) : []
+  for (const line of recordText(live, history.live, await outputsOf(client, live), words)) io.out(line)
   return EXIT.ok
 }
 
