@@ -1,5 +1,5 @@
 /** What flags mean: over the environment, the flag wins. */
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, type Command } from 'commander'
 import { readSettings, type Environment, type Settings } from '../config/settings.js'
 import { createApiClient, type ApiClient } from './api-client.js'
 import { CliError, EXIT } from './exit-codes.js'
@@ -7,6 +7,9 @@ import { parseDuration } from '../providers/durations.js'
 
 export type GlobalFlags = { json?: true; url?: string; source?: string }
 export type ServiceFlags = { port?: string; data?: string; config?: string; roles?: string }
+
+/** Those of the command, and those that all have. */
+export const flagsOf = <T>(command: Command): T => command.optsWithGlobals() as T
 
 const DEFAULT_URL = 'http://127.0.0.1:8080'
 
@@ -55,4 +58,19 @@ export const durationFlag = (text: string): number => {
 export const versionFlag = (text: string): number => {
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('It is no version: write a whole number, such as 7.')
+}
+
+const DAY_MS = 24 * 3_600_000
+
+/** A date is a day in UTC: its beginning, or with `wholeDay` its end. Throws CliError for what is neither date nor time. */
+export const timeFlag = (text: string, flag: string, wholeDay: boolean): string => {
+  const isDate = /^\d{4}-\d{2}-\d{2}$/.test(text)
+  const ms = Date.parse(text)
+  if (Number.isNaN(ms) || (!isDate && !/T.*(Z|[+-]\d{2}:\d{2})$/.test(text)))
+    throw new CliError(
+      EXIT.usage,
+      'time-refused',
+      `${flag} is ${JSON.stringify(text)}. Write a day such as 2026-03-01, or a time such as 2026-03-01T08:00:00Z.`,
+    )
+  return new Date(isDate && wholeDay ? ms + DAY_MS : ms).toISOString()
 }

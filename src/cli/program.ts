@@ -5,16 +5,23 @@
 import { Command, CommanderError, Option } from 'commander'
 import { requireServers, SETTINGS } from '../config/settings.js'
 import { STATUSES } from '../live/shapes.js'
-import { DOUBTS, EXPLANATIONS } from '../persistence/contract.js'
 import { ACTIONS, type ActionName } from './api-client.js'
-import type { ReportFlags } from './commands/report.js'
 import { codeOf, EXIT, EXIT_CODES, exitCodeOf, type ExitCode } from './exit-codes.js'
-import { clientFrom, durationFlag, settingsFrom, versionFlag, type GlobalFlags, type ServiceFlags } from './flags.js'
+import {
+  clientFrom,
+  durationFlag,
+  flagsOf,
+  settingsFrom,
+  versionFlag,
+  type GlobalFlags,
+  type ServiceFlags,
+} from './flags.js'
 import { printJson, type Io } from './io.js'
+import { ledgerCommands } from './ledger-commands.js'
 import { tableText } from './text.js'
 
-type Ending = ExitCode | 'stay'
-type Run = (action: (io: Io, command: Command) => Promise<Ending>) => (...args: unknown[]) => Promise<void>
+export type Ending = ExitCode | 'stay'
+export type Run = (action: (io: Io, command: Command) => Promise<Ending>) => (...args: unknown[]) => Promise<void>
 
 /** Runs one command line. Answers the exit code, or `stay` when the process goes on as a service. */
 export const runCli = async (args: readonly string[], io: Io): Promise<Ending> => {
@@ -55,8 +62,7 @@ const buildProgram = (io: Io, run: Run): Command => {
   serviceCommands(program, run)
   recordCommands(program, run)
   actionCommands(program, run)
-  reportCommand(program, run)
-  providersCommand(program, run)
+  ledgerCommands(program, run)
   topics(program, io)
   return program
 }
@@ -75,8 +81,6 @@ const dataOption = (command: Command): Command =>
     '--data <dir>',
     'where the embedded MongoDB and NATS keep their data (ENDSTATE_DATA, default .endstate)',
   )
-
-const flagsOf = <T>(command: Command): T => command.optsWithGlobals() as T
 
 const serviceCommands = (program: Command, run: Run): void => {
   dataOption(serviceOptions(program.command('dev')))
@@ -249,46 +253,6 @@ const actionCommands = (program: Command, run: Run): void => {
           })
         }),
       )
-}
-
-const providersCommand = (program: Command, run: Run): void => {
-  program
-    .command('providers')
-    .description('how each provider does: up or down, calls, durations, limits, and what was spent today')
-    .action(
-      run(async (io, command) => {
-        const flags = flagsOf<GlobalFlags>(command)
-        const { providers } = await import('./commands/providers.js')
-        return providers(io, clientFrom(flags, io.env), flags.json === true, Date.now())
-      }),
-    )
-}
-
-const reportCommand = (program: Command, run: Run): void => {
-  program
-    .command('report')
-    .description('charges beside spend: margins, duplicates, and every difference explained')
-    .option(
-      '--from <time>',
-      'accepted at this time or later: 2026-03-01, or a full time; default 30 days, today included',
-    )
-    .option('--to <time>', 'up to this time: 2026-03-31 includes that day; default now')
-    .option('--group-by <names>', 'some of day,source,pipeline,provider', 'day,source,pipeline,provider')
-    .option('--pipeline <name>', 'only of this pipeline')
-    .option('--provider <name>', 'only of this provider')
-    .option('--explain', 'the attempts behind the sums instead of the sums')
-    .addOption(new Option('--explanation <name>', 'with --explain, only these').choices(EXPLANATIONS))
-    .addOption(new Option('--doubt <name>', 'with --explain, only these').choices(DOUBTS))
-    .option('--limit <n>', 'with --explain: 1 to 200', '50')
-    .option('--page <token>', 'with --explain: the page that the one before named')
-    .option('--csv', 'as CSV')
-    .action(
-      run(async (io, command) => {
-        const flags = flagsOf<GlobalFlags & ReportFlags>(command)
-        const { report } = await import('./commands/report.js')
-        return report(io, clientFrom(flags, io.env), flags)
-      }),
-    )
 }
 
 /** What `endstate help <topic>` explains. */

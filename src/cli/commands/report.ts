@@ -3,8 +3,10 @@ import type { z } from 'zod'
 import { ledgerAttemptListSchema, reconciliationSchema } from '../../server/report-schemas.js'
 import type { LedgerAttemptJson, ReconciliationJson } from '../../server/report-schemas.js'
 import type { ApiClient } from '../api-client.js'
-import { CliError, EXIT, type ExitCode } from '../exit-codes.js'
+import { EXIT, type ExitCode } from '../exit-codes.js'
+import { timeFlag } from '../flags.js'
 import { printJson, type Io } from '../io.js'
+import { parsedAnswer } from '../parsed-answer.js'
 import { tableText, timeText } from '../text.js'
 
 export type ReportFlags = {
@@ -25,26 +27,12 @@ export type ReportFlags = {
 
 /** The service gives up on a report after a minute. */
 const TIMEOUT_MS = 75_000
-const DAY_MS = 24 * 3_600_000
-
-/** A date is a day in UTC: its beginning, or its end where the last day is meant. */
-const timeOf = (text: string, flag: string, wholeDay: boolean): string => {
-  const isDate = /^\d{4}-\d{2}-\d{2}$/.test(text)
-  const ms = Date.parse(text)
-  if (Number.isNaN(ms) || (!isDate && !/T.*(Z|[+-]\d{2}:\d{2})$/.test(text)))
-    throw new CliError(
-      EXIT.usage,
-      'time-refused',
-      `${flag} is ${JSON.stringify(text)}. Write a day such as 2026-03-01, or a time such as 2026-03-01T08:00:00Z.`,
-    )
-  return new Date(isDate && wholeDay ? ms + DAY_MS : ms).toISOString()
-}
 
 const queryOf = (flags: ReportFlags): string => {
   const { from, to, groupBy, source, pipeline, provider, explain, explanation, doubt, limit, page } = flags
   const asked = {
-    from: from && timeOf(from, '--from', false),
-    to: to && timeOf(to, '--to', true),
+    from: from && timeFlag(from, '--from', false),
+    to: to && timeFlag(to, '--to', true),
     source,
     pipeline,
     provider,
@@ -52,16 +40,6 @@ const queryOf = (flags: ReportFlags): string => {
   }
   const given = Object.entries(asked).filter((entry): entry is [string, string] => entry[1] !== undefined)
   return new URLSearchParams(given).toString()
-}
-
-const parsed = <T extends z.ZodType>(schema: T, raw: unknown): z.output<T> => {
-  const { success, data } = schema.safeParse(raw)
-  if (success) return data
-  throw new CliError(
-    EXIT.unreachable,
-    'no-endstate',
-    'The service answers with another report than this version knows.',
-  )
 }
 
 export const report = async (io: Io, client: ApiClient, flags: ReportFlags): Promise<ExitCode> => {
@@ -72,8 +50,8 @@ export const report = async (io: Io, client: ApiClient, flags: ReportFlags): Pro
   }
   const raw = await client.json(path, TIMEOUT_MS)
   if (flags.json) printJson(io, raw)
-  else if (flags.explain) showAttempts(io, parsed(ledgerAttemptListSchema, raw))
-  else showReport(io, parsed(reconciliationSchema, raw))
+  else if (flags.explain) showAttempts(io, parsedAnswer(ledgerAttemptListSchema, raw))
+  else showReport(io, parsedAnswer(reconciliationSchema, raw))
   return EXIT.ok
 }
 
