@@ -11,6 +11,7 @@ import type { EndstateConfig } from './config/builder.js'
 import { RESERVED_PREFIX } from './config/built.js'
 import { compileConfig } from './config/pipelines.js'
 import type { CompiledSet } from './config/pipelines.js'
+import { SettingsRefused } from './config/settings.js'
 import { createAccept } from './ingest/accept.js'
 import { recordIdOf } from './ingest/content-hash.js'
 import type { Accept } from './ingest/contract.js'
@@ -312,9 +313,9 @@ const secretsOf =
   (name: string): string => {
     const value = secrets(name)
     if (value === undefined || value === '')
-      throw new Error(
+      throw new SettingsRefused([
         `The secret ${name} is not set. Set the environment variable ${name} (roles: ${roles.join(', ')}).`,
-      )
+      ])
     return value
   }
 
@@ -327,9 +328,9 @@ const makeProviders = (
   const secret = (name: string) => {
     const value = secrets(name)
     if (value === undefined || value === '')
-      throw new Error(
+      throw new SettingsRefused([
         `The secret ${name} is not set. Set the environment variable ${name} for processes with the role "worker".`,
-      )
+      ])
     return value
   }
   if (!roles.includes('worker')) return new Map()

@@ -3,7 +3,8 @@
  *
  * W1 At most one worker at a time. It ends with this process, however this process ends (IPC channel, see serve.ts).
  * W2 The pause before a restart doubles with each worker that did not last, and is short again after one that did.
- * W3 A worker that never came up, several times in a row, is a mistake in the setup: `ready` rejects.
+ * W3 A worker that never came up, several times in a row, is a mistake in the setup: `ready` rejects. At once when it
+ *    says itself that a setting is wrong: another try would say the same.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import type { Environment } from '../config/settings.js'
@@ -73,7 +74,9 @@ export const superviseWorker = (options: WorkerOptions): WorkerProcess => {
       if (stopping) return
       shortLived = performance.now() - startedAtMs >= LASTED_MS ? 0 : shortLived + 1
       failedStarts += 1
-      if (failedStarts >= FAILED_STARTS_MAX) return settleReady?.reject(neverCameUp(code, signal)) // W3
+      const wrongSettings = code === EXIT.usage && failedStarts > 0
+      if (wrongSettings || failedStarts >= FAILED_STARTS_MAX)
+        return settleReady?.reject(neverCameUp(code, signal, failedStarts)) // W3
       const restartInMs = Math.min(RESTART_MS_MAX, RESTART_MS * 2 ** Math.max(0, shortLived - 1)) // W2
       restart = setTimeout(start, restartInMs)
       options.onEvent({ type: 'ended', pid: worker.pid ?? 0, code, signal, restartInMs })
@@ -96,13 +99,14 @@ export const superviseWorker = (options: WorkerOptions): WorkerProcess => {
   }
 }
 
-const neverCameUp = (code: number | null, signal: string | null): CliError =>
-  new CliError(
-    EXIT.failed,
+const neverCameUp = (code: number | null, signal: string | null, times: number): CliError => {
+  const how = signal === null ? `with code ${code}` : `by ${signal}`
+  return new CliError(
+    code === EXIT.usage ? EXIT.usage : EXIT.failed,
     'worker-failed',
-    `The worker process does not come up (it ended ${signal === null ? `with code ${code}` : `by ${signal}`}, ${FAILED_STARTS_MAX} times). ` +
-      'What it said is above.',
+    `The worker process does not come up (it ended ${how}${times === 1 ? '' : `, ${times} times`}). What it said is above.`,
   )
+}
 
 const end = (worker: ChildProcess): Promise<void> =>
   new Promise((resolve) => {

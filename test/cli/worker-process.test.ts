@@ -1,6 +1,7 @@
 /** The worker of `dev`: killed, it comes back; broken, it is given up; at the end none is left. */
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { EXIT } from '../../src/cli/exit-codes.js'
 import { superviseWorker, workerText, type WorkerEvent, type WorkerProcess } from '../../src/cli/worker-process.js'
 import { waitFor } from '../support/processes.js'
 
@@ -56,6 +57,15 @@ describe('a supervised worker', () => {
     const { worker } = supervise('broken')
     await expect(worker.ready).rejects.toThrow('it ended with code 7, 3 times')
     expect(worker.pid()).toBeNull()
+  })
+
+  it('that says itself that a setting is wrong is given up at once', async () => {
+    const { worker, events } = supervise('misconfigured')
+    await expect(worker.ready).rejects.toMatchObject({
+      exitCode: EXIT.usage,
+      message: 'The worker process does not come up (it ended with code 2). What it said is above.',
+    })
+    expect(events).toEqual([])
   })
 
   it('ends with stop, also while it waits to be started again', async () => {
