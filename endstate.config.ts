@@ -114,4 +114,8 @@ const secondOpinion = es
     plausible(fields),
   )
 
-export default es.config({ pipelines: [referral, letter, secondOpinion] })
+export default es.config({
+  pipelines: [referral, letter, secondOpinion],
+  // Each charge is published once it is written: subject `endstate.charges`, see docs/ledger.md.
+  charges: { nats: true },
+})
