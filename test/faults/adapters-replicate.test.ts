@@ -87,7 +87,7 @@ const expectAnswered = (record: RecordJson) => {
     {
       outcome: 'succeeded',
       model: MODEL,
-      handle: newest().id,
+      evidence: { predictionId: newest().id },
       usage: { seconds: 1.5 },
       spend: { amount: '0.0015', currency: 'USD', basis: 'reported' },
     },
@@ -110,8 +110,8 @@ describe('a prediction', () => {
       },
     })
     expectAnswered(record)
-    expect(attemptsOf(record)[0]!.evidence).toMatchObject({ requestId: 'req-1' })
-    expect(await byOf(record.id)).toEqual(['webhook:told'])
+    expect(attemptsOf(record)[0]!.handle).toBe(newest().id)
+    expect(await byOf(record.id)).toEqual(['webhook:answer'])
     expect(count()).toEqual({ posts: 1, executions: 1 })
   })
 
@@ -138,7 +138,7 @@ describe('a prediction', () => {
       after: async () => expect(await endAndTell()).toBe(200),
     })
     expectAnswered(record)
-    expect(await byOf(record.id)).toEqual(['webhook:told'])
+    expect(await byOf(record.id)).toEqual(['webhook:answer'])
     expect(count()).toEqual({ posts: 1, executions: 1 })
   })
 
@@ -159,9 +159,9 @@ describe('a prediction', () => {
     const count = counting()
     const record = await killAt(deployment, api, ANSWERED, { pipeline: 'untold', input, node })
     expect(record.status).toBe('investigation')
-    // At most so long, at so much a second.
+    // For its longest run, rounded up.
     expect(attemptsOf(record)).toMatchObject([
-      { outcome: 'uncertain', handle: null, spend: { amount: '0.002', currency: 'USD', basis: 'upper-bound' } },
+      { outcome: 'uncertain', handle: null, spend: { amount: '0.002000001', currency: 'USD', basis: 'upper-bound' } },
     ])
     expectCharged(record)
     expect(inLedger(record)).toBe(1)

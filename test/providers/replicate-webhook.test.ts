@@ -46,13 +46,13 @@ describe('a delivery that is signed', () => {
         output: { text: 'grüße 你' },
         usage: { seconds: 2 },
         spend: { amount: '0.002', currency: 'USD', basis: 'reported' },
-        evidence: { via: 'webhook' },
+        evidence: { via: 'webhook', predictionId: id },
       },
     })
     const provider = createProvider(server)
     const asked = await ask(provider, { handle: id })
     await provider.close()
-    expect((news as { answer: object }).answer).toEqual({ ...asked, evidence: { via: 'webhook' } })
+    expect((news as { answer: object }).answer).toEqual({ ...asked, evidence: { via: 'webhook', predictionId: id } })
   })
 
   test('may come again, and says the same', async () => {

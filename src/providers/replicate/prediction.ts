@@ -56,29 +56,28 @@ const RUNNING: ReadonlySet<string> = new Set(['starting', 'processing'])
 export const isRunning = ({ status }: Prediction): boolean => RUNNING.has(status)
 
 /** What an ended prediction means. Null while it runs, and for a status that nobody has documented. */
-export function readEnded(
-  prediction: Prediction,
-  { evidence, limits }: ToldWithPrediction,
-  rules: PredictionRules,
-): CallAnswer | null {
+export function readEnded(prediction: Prediction, told: ToldWithPrediction, rules: PredictionRules): CallAnswer | null {
+  const { id } = prediction
+  // By it a person finds the run at the provider, also where the answer to the call that began it was lost.
+  const evidence: Evidence = { ...told.evidence, ...(id !== null && { predictionId: id }) }
   const seconds = prediction.metrics?.predict_time
   const usage: Usage | null = seconds === undefined ? null : { seconds }
   const spend = usage === null ? null : spendOfUsage(rules.prices, usage)
-  const told = { evidence, limits, usage, spend, ...(prediction.id !== null && { handle: prediction.id }) }
+  const facts = { evidence, limits: told.limits, usage, spend, ...(id !== null && { handle: id }) }
   switch (prediction.status) {
     case 'succeeded':
-      return readOutput(prediction, told, rules)
+      return readOutput(prediction, facts, rules)
     case 'failed': {
       const code = errorCodeOf(prediction.error)
       if (code !== null) evidence['errorCode'] = code
       const message = `The model failed${code === null ? '' : ` with ${code}`}. Its own words are in the provider's logs.`
-      return { ...told, kind: 'executed', code: 'prediction-failed', message, retryable: true }
+      return { ...facts, kind: 'executed', code: 'prediction-failed', message, retryable: true }
     }
     // Someone ended it on purpose, or a deadline did: to start another one is not ours to decide.
     case 'canceled':
-      return { ...told, kind: 'executed', code: 'prediction-canceled', message: CANCELED, retryable: false }
+      return { ...facts, kind: 'executed', code: 'prediction-canceled', message: CANCELED, retryable: false }
     case 'aborted':
-      return { ...told, kind: 'executed', code: 'prediction-aborted', message: ABORTED, retryable: true }
+      return { ...facts, kind: 'executed', code: 'prediction-aborted', message: ABORTED, retryable: true }
     default:
       return null
   }
