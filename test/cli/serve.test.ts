@@ -113,6 +113,15 @@ describe('what keeps it from coming up', () => {
     expect(said).toContain(`The config ${config}, line 3, can't be used.`)
   })
 
+  it('is a secret of a provider: the variable is named', async () => {
+    const config = join(root, 'examples/fallback.config.ts')
+    const { code, said } = await refusal({ ENDSTATE_CONFIG: config, ENDSTATE_ROLES: 'worker' })
+    expect({ code, said }).toEqual({
+      code: EXIT.usage,
+      said: 'endstate: The secret TRIAGE_API_KEY is not set. Set the environment variable TRIAGE_API_KEY for processes with the role "worker".',
+    })
+  })
+
   it('is a pipeline that need not settle: the state is named', async () => {
     const { code, said } = await refusal({ ENDSTATE_CONFIG: join(root, 'test/fixtures/no-timer.config.ts') })
     expect(code).toBe(EXIT.failed)
