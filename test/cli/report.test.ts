@@ -56,6 +56,30 @@ describe('report', () => {
     expect(notes).toContain('1 attempt(s) are unexplained: the same with --explain --explanation unknown')
   })
 
+  it('leaves out rows that say nothing, and says so; --json has them', async () => {
+    const free = attempt(1, { provider: 'ocr', spend: spend('0', 'reported', 'EUR') })
+    const refused = attempt(1, {
+      provider: 'gpt',
+      outcome: 'failed',
+      spend: null,
+      error: failure('not-executed', 'dns-failed'),
+    })
+    await api.store.insert([
+      record('r-2', {
+        acceptedAt: new Date('2026-05-01T12:00:00Z'),
+        steps: { read: stepOf([refused], null) },
+        charges: {},
+      }),
+      record('r-3', { acceptedAt: new Date('2026-05-01T12:00:00Z'), steps: { read: stepOf([free], 1) }, charges: {} }),
+    ])
+    const may = ['--from', '2026-05-01', '--to', '2026-05-01', '--group-by', 'provider']
+    const { lines, notes } = await report(...may)
+    expect(lines.slice(1).map((line) => line.split(/ {2,}/)[0])).toEqual(['ocr', 'total'])
+    expect(notes).toContain('1 row(s) without money or doubt are left out')
+    const { rows } = JSON.parse((await report(...may, '--json')).lines[0]!) as { rows: { provider: string }[] }
+    expect(rows.map(({ provider }) => provider).toSorted()).toEqual(['gpt', 'ocr'])
+  })
+
   it('lists the attempts behind it', async () => {
     const { lines } = await report(...MARCH, '--explain', '--explanation', 'unknown')
     expect(lines).toHaveLength(2)

@@ -71,9 +71,19 @@ const numbersOf = (row: Row): string[] => [
   String(row.unexplained.attempts),
 ]
 
-const showReport = (io: Io, { from, to, groupBy, rows, totals }: ReconciliationJson): void => {
+/** Of calls that cost nothing, and of which nothing is in doubt, there is nothing to read. */
+const saysSomething = ({ currency, duplicates, unexplained, unpriced, running }: Row): boolean =>
+  currency !== null ||
+  duplicates.prevented + duplicates.possible.attempts + duplicates.certain.attempts > 0 ||
+  unexplained.attempts + unpriced + running > 0
+
+const showReport = (io: Io, { from, to, groupBy, rows: all, totals: allTotals }: ReconciliationJson): void => {
   io.note(`Records accepted from ${timeText(from)} to ${timeText(to)} UTC.`)
-  if (rows.length === 0) return io.note('No charges and no attempts.')
+  if (all.length === 0) return io.note('No charges and no attempts.')
+  const [rows, totals] = [all.filter(saysSomething), allTotals.filter(saysSomething)]
+  if (rows.length < all.length)
+    io.note(`${all.length - rows.length} row(s) without money or doubt are left out; --json and --csv have them.`)
+  if (rows.length === 0) return
   const places = (row: Row): string[] => groupBy.map((name) => row[name] ?? '-')
   const table = [
     [...groupBy.map((name) => name.toUpperCase()), ...HEAD],
