@@ -12,6 +12,8 @@ import type { Node } from './explore.js'
 import { explore } from './explore.js'
 import type { ExploreOptions } from './explore.js'
 import { isOwnEventType } from './events.js'
+import { leaving, longestPath } from './longest-path.js'
+import type { PathPart } from './longest-path.js'
 import { SETTLED_IDS, stepAround, stepOfNode } from './step-state.js'
 
 /** How late a due timer may be delivered while a majority and one worker are up: sweep, hint, load, save. */
@@ -19,30 +21,20 @@ export const TIMER_SLACK_MS = 5_000
 
 export type StateReport = { state: string; description: string | null; worstCaseMs: number }
 export type Verification =
-  | { ok: true; worstCaseMs: number; nodes: number; states: StateReport[] }
+  | { ok: true; worstCaseMs: number; nodes: number; states: StateReport[]; path: PathPart[] }
   | { ok: false; nodes: number; problems: string[] }
 
 const settledIds: ReadonlySet<string> = new Set(Object.values(SETTLED_IDS).map((id) => id.slice(1)))
 
 type Region = { limitMs: number; exits: number[] }
 
-/** Where the record can be when this timer no longer runs, starting from `from`. */
-const regionOf = (nodes: readonly Node[], from: number, timer: string, limitMs: number): Region => {
-  const inside = new Set([from])
-  const exits = new Set<number>()
-  const queue = [from]
-  for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
-    for (const { event, to, restarts } of nodes[id]!.edges) {
-      const runsOn = event !== timer && !restarts.has(timer) && nodes[to]!.timers.has(timer)
-      if (!runsOn) exits.add(to)
-      else if (!inside.has(to)) {
-        inside.add(to)
-        queue.push(to)
-      }
-    }
-  }
-  return { limitMs, exits: [...exits] }
-}
+const regionOf = (nodes: readonly Node[], from: number, timer: string, limitMs: number): Region => ({
+  limitMs,
+  exits: leaving(nodes, from, timer).map(({ to }) => to),
+})
+
+const limitOf = (maximaMs: ReadonlyMap<string, number>) => (timer: string) =>
+  (maximaMs.get(timer) ?? Infinity) + TIMER_SLACK_MS
 
 const solve = (nodes: readonly Node[], maximaMs: ReadonlyMap<string, number>): number[] => {
   const worst = nodes.map(({ settled }) => (settled ? 0 : Infinity))
@@ -51,9 +43,7 @@ const solve = (nodes: readonly Node[], maximaMs: ReadonlyMap<string, number>): n
       ? [{ limitMs: 0, exits: node.edges.map(({ to }) => to) }]
       : node.settled
         ? []
-        : [...node.timers].map((timer) =>
-            regionOf(nodes, node.id, timer, (maximaMs.get(timer) ?? Infinity) + TIMER_SLACK_MS),
-          ),
+        : [...node.timers].map((timer) => regionOf(nodes, node.id, timer, limitOf(maximaMs)(timer))),
   )
   for (let changed = true; changed;) {
     changed = false
@@ -186,5 +176,6 @@ export const verify = (
     worstCaseMs,
     description: describe(machine, state),
   }))
-  return { ok: true, worstCaseMs: worst[0]!, nodes: nodes.length, states: report }
+  const path = longestPath(nodes, worst, limitOf(byEvent))
+  return { ok: true, worstCaseMs: worst[0]!, nodes: nodes.length, states: report, path }
 }
