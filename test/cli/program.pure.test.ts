@@ -106,6 +106,9 @@ describe('verify', () => {
     expect(exitCode).toBe(EXIT.ok)
     expect(stdout).toMatch(/Pipeline referral \(\w{12}\) always settles, at the latest 1 h \d+ min after acceptance/)
     expect(stdout).toMatch(/read\.calling +at most .* The intent is saved/)
+    expect(stdout).toMatch(
+      /longest way to an end takes [\d.]+ s:\n {2}read\.ready +deadline: [\d.]+ s +then read\.calling/,
+    )
   })
 
   it('reads ENDSTATE_CONFIG and answers JSON', async () => {
@@ -115,9 +118,14 @@ describe('verify', () => {
       root,
     )
     expect(exitCode).toBe(EXIT.ok)
-    const answer = JSON.parse(stdout) as { ok: boolean; pipelines: { name: string; worstCaseMs: number }[] }
+    const answer = JSON.parse(stdout) as {
+      ok: boolean
+      pipelines: { name: string; worstCaseMs: number; path: { ms: number }[] }[]
+    }
     expect(answer).toMatchObject({ ok: true, pipelines: [{ name: 'claim', ok: true }] })
     expect(answer.pipelines[0]?.worstCaseMs).toBeGreaterThan(30 * 60_000)
+    const [claim] = answer.pipelines
+    expect(claim?.path.reduce((sum, { ms }) => sum + ms, 0)).toBe(claim?.worstCaseMs)
   })
 
   it('refuses a machine that need not settle, names the state, and still shows the others', async () => {

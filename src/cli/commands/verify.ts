@@ -5,6 +5,7 @@ import { compileConfig } from '../../config/pipelines.js'
 import { CONFIG_MODULES } from '../config-modules.js'
 import type { Compiled } from '../../machines/compile.js'
 import { PipelineRefused } from '../../machines/compile.js'
+import type { PathPart } from '../../machines/longest-path.js'
 import { EXIT, type ExitCode } from '../exit-codes.js'
 import { printJson, type Io } from '../io.js'
 import { boundText, tableText } from '../text.js'
@@ -40,8 +41,8 @@ const examine = (config: EndstateConfig, pipeline: PipelineSource): Finding => {
 const jsonOf = (finding: Finding): unknown => {
   if ('problems' in finding) return { name: finding.name, ok: false, problems: finding.problems }
   const { version, worstCaseMs, deadlineMs, verification } = finding.compiled
-  const { nodes, states } = verification
-  return { name: finding.name, ok: true, version, worstCaseMs, deadlineMs, nodes, states }
+  const { nodes, states, path } = verification
+  return { name: finding.name, ok: true, version, worstCaseMs, deadlineMs, nodes, states, path }
 }
 
 const textOf = (finding: Finding): string[] => {
@@ -60,5 +61,23 @@ const textOf = (finding: Finding): string[] => {
     `Pipeline ${finding.name} (${version.slice(0, 12)}) always settles, at the latest ${boundText(worstCaseMs)} after acceptance.`,
     `Nothing new is started after ${boundText(deadlineMs)}; ${verification.nodes} situations were examined.`,
     ...tableText(states),
+    `The longest way to an end takes ${secondsText(worstCaseMs)}:`,
+    ...tableText(verification.path.map(partCells)),
+  ]
+}
+
+/** `xstate.after.lease of read.record.read.calling` as `lease of read`; other events as they are. */
+const eventText = (event: string): string => /^xstate\.after\.(.*?)\.record\b/.exec(event)?.[1] ?? event
+
+/** Exact, because the parts add up to the bound. */
+const secondsText = (ms: number): string => `${ms / 1000} s`
+
+const partCells = ({ state, timer, ms, until, by, to }: PathPart): string[] => {
+  const ahead = until === state || until === to ? '' : `as far as ${until}, `
+  const cause = timer === null || by === timer ? '' : ` by ${eventText(by)}`
+  return [
+    `  ${state}`,
+    timer === null ? 'one of its regions' : `${eventText(timer)}: ${secondsText(ms)}`,
+    `${ahead}then ${to}${cause}`,
   ]
 }
