@@ -8,10 +8,9 @@ import { hostname } from 'node:os'
 import type { MongoClient } from 'mongodb'
 import type { NatsConnection } from 'nats'
 import type { EndstateConfig } from './config/builder.js'
-import { RESERVED_PREFIX } from './config/built.js'
 import { compileConfig } from './config/pipelines.js'
 import type { CompiledSet } from './config/pipelines.js'
-import { SettingsRefused } from './config/settings.js'
+import { isOwn, makeProviders, makeWebhookReaders, reportedProviders, secretsOf, slotsOf } from './configured.js'
 import { createAccept } from './ingest/accept.js'
 import { recordIdOf } from './ingest/content-hash.js'
 import type { Accept } from './ingest/contract.js'
@@ -29,7 +28,6 @@ import { createMongoBlobStore } from './persistence/mongo-blob-store.js'
 import { createMongoHeartbeats } from './persistence/mongo-heartbeats.js'
 import { createMongoRecordStore } from './persistence/mongo-record-store.js'
 import { createMongoProviderStates } from './persistence/provider-states.js'
-import type { WebhookReader } from './providers/contract.js'
 import { openGate } from './providers/gate.js'
 import { createGate } from './providers/gate/create-gate.js'
 import { createProviderReports } from './providers/gate/reports.js'
@@ -37,7 +35,6 @@ import { createWebhookCalls } from './providers/webhook-calls.js'
 import { createServer } from './server/app.js'
 import { loopbackIdentity } from './server/identify.js'
 import type { Ports } from './simulation/ports.js'
-import type { RecordsAccess } from './providers/contract.js'
 import { createChildRecords } from './worker/child-records.js'
 import { createDeliver } from './worker/deliver.js'
 import { createIds } from './worker/ids.js'
@@ -250,7 +247,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       return delivered
     },
     webhook,
-    providers: createProviderReports({ providers: reported(config), states: providerStates, clock }),
+    providers: createProviderReports({ providers: reportedProviders(config), states: providerStates, clock }),
     clock,
     log,
     identify: loopbackIdentity,
@@ -292,70 +289,6 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       for (const provider of ports.providers.values()) await provider.close()
     },
   }
-}
-
-/** What the forms of a pipeline bring runs inside the worker: it has no limits and is never down. */
-const isOwn = (provider: string): boolean => !provider.startsWith(RESERVED_PREFIX)
-
-const reported = (config: EndstateConfig) =>
-  Object.fromEntries(
-    Object.entries(config.providers)
-      .filter(([name]) => isOwn(name))
-      .map(([name, { terms, slots, limits }]) => [name, { terms: terms(name), slots, limits }]),
-  )
-
-const slotsOf = (config: EndstateConfig) =>
-  Object.fromEntries(Object.entries(config.providers).map(([name, { slots }]) => [name, slots]))
-
-/** Throws for one that is not set. */
-const secretsOf =
-  ({ secrets, roles }: EndstateOptions) =>
-  (name: string): string => {
-    const value = secrets(name)
-    if (value === undefined || value === '')
-      throw new SettingsRefused([
-        `The secret ${name} is not set. Set the environment variable ${name} (roles: ${roles.join(', ')}).`,
-      ])
-    return value
-  }
-
-/** Providers are made only where calls are made: an API process needs no secret. */
-const makeProviders = (
-  config: EndstateConfig,
-  { roles, secrets }: EndstateOptions,
-  records: RecordsAccess,
-): Ports['providers'] => {
-  const secret = (name: string) => {
-    const value = secrets(name)
-    if (value === undefined || value === '')
-      throw new SettingsRefused([
-        `The secret ${name} is not set. Set the environment variable ${name} for processes with the role "worker".`,
-      ])
-    return value
-  }
-  if (!roles.includes('worker')) return new Map()
-  const deps = { secret, records }
-  return new Map(Object.entries(config.providers).map(([name, factory]) => [name, factory.create(name, deps)]))
-}
-
-/** Only where submissions are taken in; a webhook's secret that is missing there is named when one comes. */
-const makeWebhookReaders = (config: EndstateConfig, { roles, secrets }: EndstateOptions) => {
-  const readers = new Map<string, WebhookReader>()
-  if (!roles.includes('api')) return readers
-  const secret = (name: string) => {
-    const value = secrets(name)
-    if (value === undefined || value === '')
-      throw new StoreUnavailable(
-        `The secret ${name} is not set. Set the environment variable ${name} for processes with the role "api".`,
-      )
-    return value
-  }
-  for (const [name, { webhook }] of Object.entries(config.providers)) {
-    let reader: WebhookReader | undefined
-    // Made when it is first needed: a process that is never told anything needs no secret.
-    if (webhook) readers.set(name, (delivery) => (reader ??= webhook(name, { secret }))(delivery))
-  }
-  return readers
 }
 
 /** The first hint of a record: the same message, whichever adapter it came by. */

@@ -34,7 +34,7 @@ const ROOMS: { [room: string]: { shows: readonly string[] } } = {
 }
 
 /** They wire the rooms: nothing is hidden from them. */
-const ROOTS = [/^endstate\.ts$/, /^roles\.ts$/, /^index\.ts$/, /^main\.ts$/, /^cli\//]
+const ROOTS = [/^endstate\.ts$/, /^configured\.ts$/, /^roles\.ts$/, /^index\.ts$/, /^main\.ts$/, /^cli\//]
 
 /** Packages that belong to some places only. */
 const HOMES: { [name: string]: readonly RegExp[] } = {
