@@ -2,7 +2,8 @@
  * Shows a store of live records while it changes: as a table that is drawn over on a terminal, as a line per step of the
  * way elsewhere, and as a JSON value per version with --json.
  */
-import { selectRecords, selectWay, type LiveContext, type RecordsStore } from '../live/records-store.js'
+import { rowOf, selectRecords, selectWay, type LiveContext, type RecordsStore } from '../live/records-store.js'
+import type { LiveRecord } from '../live/shapes.js'
 import type { Io } from './io.js'
 import { printJson } from './io.js'
 import { TABLE_HEAD, tableRow, wayLine } from './record-text.js'
@@ -18,14 +19,17 @@ export type LiveView = {
   close(): void
 }
 
-/** `lines`: never a table. */
-export const showLive = (
-  io: Io,
-  store: RecordsStore,
-  { json, lines = false }: { json: boolean; lines?: boolean },
-): LiveView => {
+export type LiveOptions = {
+  json: boolean
+  /** Never a table. */
+  lines?: boolean
+  /** The store gets the ways of its records: then their steps are the lines, else where each record stands. */
+  ways?: boolean
+}
+
+export const showLive = (io: Io, store: RecordsStore, { json, lines = false, ways = true }: LiveOptions): LiveView => {
   if (json) return showJson(io, store)
-  return io.noteIsTerminal && !lines ? drawTable(io, store) : printLines(io, store)
+  return io.noteIsTerminal && !lines ? drawTable(io, store) : printLines(io, store, ways ? wayLines : standingLines)
 }
 
 const watchStore = (store: RecordsStore, onChange: (context: LiveContext) => void): (() => void) => {
@@ -47,17 +51,29 @@ const showJson = (io: Io, store: RecordsStore): LiveView => {
   return { note: io.note, close: stop }
 }
 
-const printLines = (io: Io, store: RecordsStore): LiveView => {
+/** The lines about a record that say what came after `version`. */
+type News = (context: LiveContext, record: LiveRecord, version: number) => { version: number; cells: string[] }[]
+
+const wayLines: News = (context, record, version) =>
+  selectWay(context, record.id)
+    .filter((entry) => entry.version > version)
+    .map((entry) => ({ version: entry.version, cells: wayLine(entry, record.acceptedAt) }))
+
+const standingLines: News = (_, record, version) =>
+  record.version > version
+    ? [{ version: record.version, cells: [record.id, ...tableRow(record, new Date().toISOString()).slice(2)] }]
+    : []
+
+const printLines = (io: Io, store: RecordsStore, newsOf: News): LiveView => {
   const printed = new Map<string, number>()
   let trouble: string | null = null
   const stop = watchStore(store, (context) => {
     if (context.trouble !== trouble) io.note((trouble = context.trouble) ?? 'The service answers again.')
     for (const record of selectRecords(context).reverse()) {
-      const name = clipMiddle(safeText(record.input.fileName ?? record.id), 32)
-      for (const entry of selectWay(context, record.id)) {
-        if (entry.version <= (printed.get(record.id) ?? 0)) continue
-        printed.set(record.id, entry.version)
-        io.note(tableText([[name.padEnd(24), ...wayLine(entry, record.acceptedAt)]])[0] ?? '')
+      const name = clipMiddle(safeText(rowOf(record).name), 32).padEnd(24)
+      for (const { version, cells } of newsOf(context, record, printed.get(record.id) ?? 0)) {
+        printed.set(record.id, version)
+        io.note(tableText([[name, ...cells.filter((cell) => cell !== '')]])[0] ?? '')
       }
     }
     for (const id of printed.keys()) if (context.records[id] === undefined) printed.delete(id)

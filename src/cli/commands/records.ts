@@ -70,7 +70,7 @@ export const watch = async (
   // Asked once before anything is drawn, so that a wrong address or id is one clear message.
   if (id === undefined) await client.records({ limit: '1' })
   else await client.record(id)
-  const view = showLive(io, store, { json })
+  const view = showLive(io, store, { json, ways: id !== undefined })
   let end: FollowEnd
   try {
     end = await (id === undefined
