@@ -115,10 +115,31 @@ const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : ['', title, ...lines.map((line) => `  ${line}`)]
 
 /** Where it stands now, and what it waits for. */
-const nowLines = (record: LiveRecord, words: readonly StateWords[]): string[] =>
-  record.status === 'processing'
-    ? [...tableText(words.map((each) => [each.state, safeText(each.words)])), ...waitLines(record)]
-    : []
+const nowLines = (record: LiveRecord, words: readonly StateWords[]): string[] => {
+  if (record.status !== 'processing') return []
+  // What a step waits for says more than that it waits.
+  const waiting = (record.waitingFor ?? []).map(({ step }) => `${step}.ready`)
+  const others = words.filter(({ state }) => !waiting.some((ready) => state === ready || state.endsWith(`.${ready}`)))
+  return [...tableText(others.map((each) => [each.state, safeText(each.words)])), ...waitLines(record)]
+}
+
+/** A job that is asked about fifty times is one line. */
+const wayRows = (way: readonly WayEntry[], acceptedAt: string): string[][] => {
+  const rows: { same: string; cells: string[]; last: string; count: number }[] = []
+  for (const entry of way) {
+    const [at = '', move = '', what = ''] = wayLine(entry, acceptedAt)
+    const same = JSON.stringify([move, what, entry.by])
+    const before = rows.at(-1)
+    if (before?.same === same) Object.assign(before, { last: at, count: before.count + 1 })
+    else rows.push({ same, cells: [at, move, what, entry.by], last: at, count: 1 })
+  }
+  return rows.map(({ cells: [at = '', move = '', what = '', by = ''], last, count }) => [
+    at,
+    move,
+    count === 1 ? what : `${what}, ${count} times until ${last}`,
+    by,
+  ])
+}
 
 /** Everything about one record; `outputs` are the results that could be had, by step, `words` what its chart says. */
 export const recordText = (
@@ -136,7 +157,7 @@ export const recordText = (
     `${record.id}  ${record.status}${record.status === 'processing' ? ` (${record.state})` : ''}`,
     ...tableText(facts(record)).map((line) => `  ${line}`),
     ...section('Now', nowLines(record, words)),
-    ...section('Way', tableText(way.map((entry) => [...wayLine(entry, record.acceptedAt), entry.by]))),
+    ...section('Way', tableText(wayRows(way, record.acceptedAt))),
     ...section('Attempts', attemptLines(record)),
     ...section('Results', results),
     ...section('Late answers', lateLines(record)),

@@ -173,7 +173,11 @@ describe('a record', () => {
   })
 
   it('that waits says for what and until when, and what its chart says', () => {
-    const words = [{ state: 'read.recovering.polling', words: 'The provider is asked.' }]
+    const words = [
+      { state: 'read.recovering.polling', words: 'The provider is asked.' },
+      // The line about what it waits for says more.
+      { state: 'all.extract.ready', words: 'Waits for a free slot.' },
+    ]
     const lines = recordText(
       liveRecord('r1', { waitingFor: [waits, { ...waits, step: 'read', provider: 'ocr', held: null }] }),
       [],
@@ -201,6 +205,19 @@ describe('a record', () => {
     // What has ended is not under way, whatever it told last.
     const ended = { read: { attempts: [{ ...running, outcome: 'failed', endedAt: seconds(3) }], result: null } }
     expect(tableRow(liveRecord('r1', { steps: ended }), seconds(1))[3]).toBe('read.ready')
+  })
+
+  it('tells what happens again and again in one line', () => {
+    const poll = { event: { type: 'xstate.after.poll of a.record.a.awaiting.polling' }, from: 'p', to: 'p' }
+    const way = [wayEntry(1), wayEntry(2, poll), wayEntry(3, poll), wayEntry(4, poll), wayEntry(5), wayEntry(6, poll)]
+    const lines = recordText(liveRecord('r1'), way, {})
+    const at = lines.indexOf('Way')
+    expect(lines.slice(at + 1, at + 5).map((line) => line.trim().split(/ {2,}/).slice(0, 3))).toEqual([
+      ['+1.00 s', 'a -> b', 'RECORD_ACCEPTED'],
+      ['+2.00 s', 'p', 'after poll of a, 3 times until +4.00 s'],
+      ['+5.00 s', 'a -> b', 'RECORD_ACCEPTED'],
+      ['+6.00 s', 'p', 'after poll of a'],
+    ])
   })
 
   it('shows answers that came too late', () => {
