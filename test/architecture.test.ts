@@ -24,6 +24,8 @@ const ROOMS: { [room: string]: { shows: readonly string[] } } = {
   ledger: { shows: ['contract', 'settings', 'csv', 'columns', 'report'] },
   persistence: { shows: ['contract'] },
   worker: { shows: ['contract'] },
+  // The invariants of records on a live database, read-only.
+  audit: { shows: ['contract'] },
   simulation: { shows: ['contract'] },
   server: { shows: ['contract'] },
   embedded: { shows: ['contract'] },

@@ -237,6 +237,7 @@ export class BlobMissing extends Error {
 }
 
 export type { HistoryEntry, OutboxEntry, RecordDocument }
+export type { AuditRow, AuditScope, AuditTime, RecordAudit } from './audit-contract.js'
 export { DOUBTS, EXPLANATIONS } from './ledger-contract.js'
 export type { Doubt, Explanation, LedgerAttempt, LedgerGroup, LedgerQuery } from './ledger-contract.js'
 export { LATENCY_BOUNDS_MS } from './provider-states-contract.js'

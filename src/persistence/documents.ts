@@ -104,13 +104,19 @@ const recordDocument = z.strictObject({
   shard: z.int().min(0).max(255),
 })
 
-const versionsInOrder = (doc: z.infer<typeof recordDocument>): boolean =>
+const versionsInOrder = (doc: RecordDocument): boolean =>
   doc.history.every(({ version }, n) => version === doc.history[0]!.version + n) &&
   doc.history.at(-1)!.version === doc.version
 
-/** What is wrong with a loaded record, as paths with reasons and never with values. Empty: nothing. */
-export const faultsOf = (doc: RecordDocument): string[] => {
+/** What is wrong with the shape of a loaded record, as paths with reasons and never with values. Empty: nothing. */
+export const shapeFaultsOf = (doc: unknown): string[] => {
   const parsed = recordDocument.safeParse(doc)
-  if (!parsed.success) return parsed.error.issues.map(({ path, code }) => `${path.join('.')}: ${code}`)
-  return versionsInOrder(parsed.data) ? [] : ['history: its versions do not lead to the version of the record']
+  return parsed.success ? [] : parsed.error.issues.map(({ path, code }) => `${path.join('.')}: ${code}`)
+}
+
+/** The same, and whether its versions hang together. */
+export const faultsOf = (doc: RecordDocument): string[] => {
+  const faults = shapeFaultsOf(doc)
+  if (faults.length > 0) return faults
+  return versionsInOrder(doc) ? [] : ['history: its versions do not lead to the version of the record']
 }

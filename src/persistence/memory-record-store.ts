@@ -46,11 +46,16 @@ const marked = (stored: StoredRecord, sink: string, seq: number, now: Date): Sto
   ),
 })
 
-export type MemoryRecordStoreOptions = { sinks?: readonly string[]; now?: () => Date }
+export type MemoryRecordStoreOptions = {
+  sinks?: readonly string[]
+  now?: () => Date
+  /** Where the records lie: for those who look at them from the side. */
+  records?: MemoryRecords
+}
 
 export const createMemoryRecordStore = (options: MemoryRecordStoreOptions = {}): RecordStore => {
   const { sinks = DEFAULT_SINKS, now = () => new Date() } = options
-  const records: MemoryRecords = new Map()
+  const records: MemoryRecords = options.records ?? new Map()
   return {
     insert: async (docs) => docs.map((doc) => insertOne(records, doc, sinks)),
     save: async (saves) => {

@@ -1,0 +1,61 @@
+/** Records that have lived through something, with the pipeline they are pinned to: whole, until a test breaks them. */
+import type { RecordDocument } from '../../src/machines/record.js'
+import { call, live, succeeded, uncertain } from '../machines/life.js'
+import { compile, noon, pipeline, record, step } from '../machines/pipelines.js'
+
+/** As a config would have it: a paid provider that can't be asked, then a free one; a price for each step and the whole. */
+export const compiledOfTests = compile(
+  pipeline(
+    [
+      step('read', { use: ['paid'], onUncertain: { retry: { duplicateBudget: 1 } } }),
+      step('extract', { price: { fixed: '0.10', currency: 'EUR' } }),
+    ],
+    { price: { fixed: '1.00', currency: 'EUR' } },
+  ),
+)
+
+const request = { sha256: 'a'.repeat(64) }
+const thawed = (doc: RecordDocument): RecordDocument => structuredClone(doc)
+const begun = (id: string, change: Partial<RecordDocument> = {}) =>
+  live(compiledOfTests, record(compiledOfTests, { _id: id, ...change }))
+const started = (n: number) =>
+  ({
+    type: 'ATTEMPT_STARTED',
+    ...call('read', n),
+    provider: 'paid',
+    requestKey: `key-${n}`,
+    sendBy: noon.toISOString(),
+    request,
+  }) as const
+
+/** One doubt, then a result for each step, and a late answer. */
+export const completed = (id = 'completed'): RecordDocument => {
+  const life = begun(id)
+  life.does(started(1))
+  life.does(uncertain(call('read', 1)))
+  life.skips(120_000).does({ type: 'xstate.after.quarantine of read.record.read.uncertain' })
+  life.does(started(2))
+  life.does(succeeded(call('read', 2)))
+  life.does(succeeded(call('read', 1)))
+  life.starts('free')
+  life.does(succeeded(call('extract', 1), { charge: { amount: '0.10', currency: 'EUR' } }))
+  if (life.doc.status !== 'completed') throw new Error(`The record is ${life.doc.status} in ${life.state}.`)
+  return thawed(life.doc)
+}
+
+/** In the quarantine of its first call, which may have been executed. */
+export const doubted = (id = 'doubted'): RecordDocument => {
+  const life = begun(id)
+  life.does(started(1))
+  life.does(uncertain(call('read', 1)))
+  return thawed(life.doc)
+}
+
+export const waiting = (id = 'waiting'): RecordDocument => thawed(begun(id).doc)
+
+export const simulated = (id = 'simulated'): RecordDocument => {
+  const life = begun(id, { simulated: true, outbox: [] })
+  life.does(started(1))
+  life.does(succeeded(call('read', 1)))
+  return thawed(life.doc)
+}
