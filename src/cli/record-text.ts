@@ -6,6 +6,8 @@ import { attemptLines, lateLines, progressText, waitLines } from './attempt-text
 import { between, bytesText, clip, clipMiddle, durationText, safeText, tableText, timeText } from './text.js'
 
 const JSON_CHARACTERS_MAX = 400
+/** Of parallel regions there may be many; what comes behind them must stay in sight. */
+const STATE_CHARACTERS_MAX = 64
 
 export const TABLE_HEAD = ['record', 'name', 'status', 'state', 'attempts', 'charges', 'took'] as const
 
@@ -25,7 +27,7 @@ export const tableRow = (record: LiveRecord, now: string): string[] => {
     row.id,
     row.name === row.id ? '' : clipMiddle(safeText(row.name), 32),
     row.status,
-    row.status === 'processing' ? standing(row) : '',
+    row.status === 'processing' ? clipMiddle(standing(row), STATE_CHARACTERS_MAX) : '',
     String(row.attempts),
     row.charges.join(', '),
     durationText(between(row.acceptedAt, row.settledAt ?? now)),

@@ -220,6 +220,15 @@ describe('a record', () => {
     ])
   })
 
+  it('in a table has a state of many regions in the room of one', () => {
+    const state = {
+      voters: Object.fromEntries(['one', 'two', 'three', 'four'].map((name) => [name, { [`ask-${name}`]: 'ready' }])),
+    }
+    const shown = tableRow(liveRecord('r1', { state, waitingFor: [waits] }), seconds(1))[3]
+    expect(shown).toHaveLength(64)
+    expect(shown).toMatch(/^voters\.one\..*….*\(provider-down until 00:01:30\)$/)
+  })
+
   it('shows answers that came too late', () => {
     const late = { attempt: 1, at: seconds(5), bytes: 2048 }
     const steps = { read: { attempts: [], result: null, discarded: [{ ...late, reason: 'late' }], candidate: late } }
