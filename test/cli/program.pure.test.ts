@@ -20,7 +20,19 @@ describe('help', () => {
   it('names every command and every exit code', async () => {
     const { exitCode, stdout } = await run(['--help'])
     expect(exitCode).toBe(EXIT.ok)
-    for (const name of ['dev', 'start', 'demo', 'verify', 'submit', 'list', 'show', 'watch'])
+    for (const name of [
+      'dev',
+      'start',
+      'demo',
+      'verify',
+      'submit',
+      'list',
+      'show',
+      'watch',
+      'charges',
+      'report',
+      'providers',
+    ])
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
     for (const { code, meaning } of EXIT_CODES) expect(stdout).toContain(`${code}`.padEnd(5) + meaning)
   })
