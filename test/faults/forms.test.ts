@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deployment, NodeOptions, RecordJson, Stop, TestNode } from '../support/deployment.js'
 import { expectSound, startDeployment } from '../support/deployment.js'
 import { startProviderProcess, type ProviderProcess } from '../support/provider-process.js'
@@ -32,7 +32,14 @@ afterAll(async () => {
 })
 beforeEach(() => server.control({ reset: true }).then(() => server.control({ idempotent: true })))
 
-const worker = (options: NodeOptions = {}): Promise<TestNode> => deployment.node({ roles: ['worker'], ...options })
+const workers: TestNode[] = []
+const worker = async (options: NodeOptions = {}): Promise<TestNode> => {
+  const started = await deployment.node({ roles: ['worker'], ...options })
+  workers.push(started)
+  return started
+}
+// Also of a test that failed: the next one must not have its workers.
+afterEach(async () => void (await Promise.all(workers.splice(0).map((started) => started.kill()))))
 
 const KEYED = 'said-keyed'
 const FREE = 'said-free'
@@ -69,9 +76,8 @@ describe('SIGKILL while two voters are asked', () => {
       await doomed.line(/^REACHED /, { timeoutMs: 20_000 })
       await deployment.until(api, body.id, ({ steps }) => steps[saved]?.result != null)
       await doomed.kill()
-      const heir = await worker()
+      await worker()
       const record = await deployment.settled(api, body.id, 50_000)
-      await heir.kill()
       expectAgreed(record)
       expect(record.steps[saved]!.attempts.map(({ outcome }) => outcome)).toEqual(['succeeded'])
       expect(await countsOf(record, saved)).toEqual({ posts: 1, executions: 1 })
@@ -93,7 +99,7 @@ it('two workers that save voters of one record at once: one save conflicts and i
   await first.line(/^REACHED /, { timeoutMs: 20_000 })
   const { version } = await deployment.read(api, body.id)
 
-  const second = await worker()
+  await worker()
   const between = await deployment.until(api, body.id, ({ steps }) => steps[FREE]?.result != null)
   // What the first worker is about to save was decided on a version that is gone.
   expect(between.version).toBeGreaterThan(version)
@@ -108,7 +114,6 @@ it('two workers that save voters of one record at once: one save conflicts and i
   }
   await server.control({ release: true })
   expect((await deployment.settled(api, other.body.id)).status).toBe('completed')
-  await Promise.all([first.kill(), second.kill()])
 })
 
 describe('SIGKILL while a map submits its children', () => {
@@ -140,9 +145,8 @@ describe('SIGKILL while a map submits its children', () => {
     const before = (await childrenOf(body.id)).length
     expect(fits(before), `${before} were stored`).toBe(true)
 
-    const heir = await worker()
+    await worker()
     const record = await deployment.settled(api, body.id, 50_000)
-    await heir.kill()
     expectSound(record)
     expect(record.status).toBe('completed')
     expect(record.steps['each']!.result!.output).toHaveLength(pages.length)

@@ -35,17 +35,22 @@ export const killAt = async (
   { pipeline, input, node = {}, meanwhile, before, after }: Order,
 ): Promise<RecordJson> => {
   const doomed = await deployment.node({ ...node, roles: ['worker'], ...(stop && { stop }) })
-  const { body } = await deployment.submit(api, pipeline, input)
-  await meanwhile?.(body.id)
-  if (stop !== null) await doomed.line(/^REACHED /, { timeoutMs: 20_000 })
-  await before?.(body.id)
-  await doomed.kill()
-  const heir = await deployment.node({ ...node, roles: ['worker'] })
-  await after?.(body.id)
-  const record = await deployment.settled(api, body.id, 50_000)
-  await heir.kill()
-  expectSound(record)
-  return record
+  let heir: TestNode | null = null
+  try {
+    const { body } = await deployment.submit(api, pipeline, input)
+    await meanwhile?.(body.id)
+    if (stop !== null) await doomed.line(/^REACHED /, { timeoutMs: 20_000 })
+    await before?.(body.id)
+    await doomed.kill()
+    heir = await deployment.node({ ...node, roles: ['worker'] })
+    await after?.(body.id)
+    const record = await deployment.settled(api, body.id, 50_000)
+    expectSound(record)
+    return record
+  } finally {
+    // A test that fails must not lend its workers to the next one.
+    await Promise.all([doomed.kill(), heir?.kill()])
+  }
 }
 
 /** Another worker alone, from submission to the end. */
@@ -55,13 +60,16 @@ export const runWell = async (
   { pipeline, input, node = {}, meanwhile }: Omit<Order, 'before' | 'after'>,
 ): Promise<RecordJson> => {
   const worker = await deployment.node({ ...node, roles: ['worker'] })
-  const { body } = await deployment.submit(api, pipeline, input)
-  await meanwhile?.(body.id)
-  const record = await deployment.settled(api, body.id)
-  await worker.kill()
-  expectSound(record)
-  expect(record.status).toBe('completed')
-  return record
+  try {
+    const { body } = await deployment.submit(api, pipeline, input)
+    await meanwhile?.(body.id)
+    const record = await deployment.settled(api, body.id)
+    expectSound(record)
+    expect(record.status).toBe('completed')
+    return record
+  } finally {
+    await worker.kill()
+  }
 }
 
 export const hasHandle = (deployment: Deployment, api: TestNode) => (id: string) =>
