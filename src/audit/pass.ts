@@ -38,6 +38,9 @@ export type AuditOptions = {
   signal: AbortSignal
   /** Called after each batch; resolves when it may go on. */
   pause?: (records: number) => Promise<void>
+  /** Leaves out records that have been judged already. */
+  wants?: (id: string) => boolean
+  looked?: (id: string, settled: boolean) => void
 }
 
 type Tally = Omit<AuditSummary, 'ms'> & { startedMs: number }
@@ -74,7 +77,9 @@ export async function* auditLines(deps: AuditDeps, options: AuditOptions): Async
   let toldMs = tally.startedMs
   // Read anew for each batch, before it: an outage that ended meanwhile is known by then.
   let time = await reader.time(OUTAGE_GAP_MS)
-  for await (const rows of reader.read(scope, signal)) {
+  for await (const read of reader.read(scope, signal)) {
+    const rows = read.filter(({ id }) => options.wants?.(id) ?? true)
+    for (const { id, doc } of rows) options.looked?.(id, doc !== null && isSettled(doc.status))
     for (let at = 0; at < rows.length && !signal.aborted; at += RECORDS_AT_ONCE) {
       for (const row of rows.slice(at, at + RECORDS_AT_ONCE))
         for (const finding of await judge(deps, row, time, tally)) {

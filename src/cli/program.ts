@@ -18,6 +18,7 @@ import {
 } from './flags.js'
 import { printJson, type Io } from './io.js'
 import { ledgerCommands } from './ledger-commands.js'
+import { auditCommand } from './audit-command.js'
 import { tableText } from './text.js'
 
 export type Ending = ExitCode | 'stay'
@@ -63,6 +64,7 @@ const buildProgram = (io: Io, run: Run): Command => {
   recordCommands(program, run)
   actionCommands(program, run)
   ledgerCommands(program, run)
+  auditCommand(program, run)
   topics(program, io)
   return program
 }

@@ -1,18 +1,16 @@
 /** Records that have lived through something, with the pipeline they are pinned to: whole, until a test breaks them. */
+import { join } from 'node:path'
+import { CONFIG_MODULES } from '../../src/cli/config-modules.js'
+import { loadConfig } from '../../src/config/load-config.js'
+import { compileConfig } from '../../src/config/pipelines.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import { call, live, succeeded, uncertain } from '../machines/life.js'
-import { compile, noon, pipeline, record, step } from '../machines/pipelines.js'
+import { noon, record } from '../machines/pipelines.js'
 
-/** As a config would have it: a paid provider that can't be asked, then a free one; a price for each step and the whole. */
-export const compiledOfTests = compile(
-  pipeline(
-    [
-      step('read', { use: ['paid'], onUncertain: { retry: { duplicateBudget: 1 } } }),
-      step('extract', { price: { fixed: '0.10', currency: 'EUR' } }),
-    ],
-    { price: { fixed: '1.00', currency: 'EUR' } },
-  ),
-)
+export const CONFIG = join(import.meta.dirname, '../fixtures/audit.config.ts')
+
+/** As whoever audits with this config has it. */
+export const compiledOfTests = compileConfig(await loadConfig(CONFIG, CONFIG_MODULES)).byName('audited')!
 
 const request = { sha256: 'a'.repeat(64) }
 const thawed = (doc: RecordDocument): RecordDocument => structuredClone(doc)
