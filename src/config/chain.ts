@@ -98,7 +98,7 @@ const addMap = (built: Built, name: string, options: MapOptions<never, Outputs, 
     request: over,
     output: z.array(z.unknown()).max(max),
     // Of the submissions; the children's own time is the provider's `longestRunMs`.
-    deadline: '30s',
+    deadline: '10s',
     attempts: 2,
   })
   return adding(built, [{ kind: 'step', step }], {

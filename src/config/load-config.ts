@@ -76,6 +76,15 @@ const firstLineOf = (error: unknown): string =>
     .replace(/\s+\S+:\d+:\d+$/, '')
     .trim()
 
+/** A name that a module does not give is called all the same by compiled code; said as its author wrote it. */
+const asImported = (text: string, modules: { [name: string]: object }): string => {
+  const [, from, name] = /^\(0 , _(\w+)\.(\w+)\) is not a function$/.exec(text) ?? []
+  const module = Object.keys(modules).find((key) => key.replace(/\W/g, '') === from?.replace(/\W/g, ''))
+  if (name === undefined || module === undefined) return text
+  const known = Object.keys(modules[module]!).filter((each) => /^[a-z]/.test(each))
+  return `"${module}" has no "${name}"; it has ${known.toSorted().join(', ')}`
+}
+
 const withStop = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`)
 
 const fixOf = (error: unknown): string => {
@@ -99,7 +108,7 @@ export const loadConfig = async (file: string, modules: { [name: string]: object
   try {
     loaded = await jiti.import(file)
   } catch (error) {
-    const problem = `${withStop(firstLineOf(error))}${fixOf(error)}`
+    const problem = `${withStop(asImported(firstLineOf(error), modules))}${fixOf(error)}`
     throw new ConfigNotLoaded(file, lineOf(error, file), problem, error)
   }
   const config = loaded !== null && typeof loaded === 'object' && 'default' in loaded ? loaded.default : undefined

@@ -28,6 +28,8 @@ export type Settings = {
   prefix: string
   /** Where providers reach the API from outside; null: they can't, and jobs are polled. */
   publicUrl: string | null
+  /** Records a second that the audit in the background reads; 0: none. */
+  auditRate: number
   logLevel: LogLevel
 }
 
@@ -87,6 +89,11 @@ const schema = z.object({
     .string()
     .regex(/^https?:\/\/[^\s?#@]+$/)
     .optional(),
+  ENDSTATE_AUDIT_RATE: z
+    .string()
+    .regex(/^\d{1,5}$/)
+    .default('20')
+    .transform(Number),
   ENDSTATE_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
 })
 
@@ -108,6 +115,8 @@ const SHAPE: { readonly [name in Variable]: string } = {
   ENDSTATE_PUBLIC_URL:
     'Write the address at which providers reach the API from outside, for webhooks, for example "https://endstate.example.org". ' +
     'Without it jobs are polled.',
+  ENDSTATE_AUDIT_RATE:
+    'Write how many records a second the audit in the background may read in a process with the role "sweeper", for example "20"; "0" turns it off.',
   ENDSTATE_LOG_LEVEL: `Write one of ${LOG_LEVELS.join(', ')}.`,
 }
 
@@ -162,6 +171,7 @@ export const readSettings = (environment: Environment): Settings => {
     dataDir: value.ENDSTATE_DATA,
     prefix: value.ENDSTATE_PREFIX,
     publicUrl: value.ENDSTATE_PUBLIC_URL ?? null,
+    auditRate: value.ENDSTATE_AUDIT_RATE,
     logLevel: value.ENDSTATE_LOG_LEVEL,
   }
 }

@@ -38,7 +38,7 @@ export const closeAttempt = (draft: Draft, step: string, n: number, closing: Clo
   attempt.endedAt = draft.decider.at
   attempt.error = closing.error && { ...closing.error, attempt: n }
   // What was told while it ran stays, where the end tells nothing.
-  attempt.evidence = closing.evidence ?? attempt.evidence
+  if (closing.evidence) attempt.evidence = { ...attempt.evidence, ...closing.evidence }
   // A doubt that asking, a webhook or a late answer resolved: a second call that was not made.
   if (wasUncertain) attempt.evidence = { ...attempt.evidence, wasUncertain }
   if (closing.usage) attempt.usage = closing.usage

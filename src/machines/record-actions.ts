@@ -46,7 +46,7 @@ const current = (draft: Draft, step: string) => budgetOf(contextOf(draft.snapsho
 const openAttempt = ({ draft, event, step }: Applied) => {
   const started = event as AttemptStarted
   const { attempt: n, generation, provider, requestKey, request, spendMax } = started
-  const model = draft.compiled.terms[provider]?.model
+  const { model, cost } = draft.compiled.terms[provider] ?? {}
   const sendBy = new Date(started.sendBy)
   const { attempts } = editStep(draft, step)
   for (const earlier of attempts) markInDoubt(draft, step, earlier, earlier.requestKey === requestKey)
@@ -54,6 +54,7 @@ const openAttempt = ({ draft, event, step }: Applied) => {
     n,
     generation,
     provider,
+    ...(cost === 'free' && { free: true }),
     ...(model !== undefined && { model }),
     requestKey,
     outcome: null,

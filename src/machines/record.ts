@@ -62,6 +62,8 @@ export type Attempt = {
   n: number
   generation: number
   provider: string
+  /** The provider cost nothing when the attempt was made, whatever a later config says. */
+  free?: boolean
   model?: string
   requestKey: string
   /** Null while the attempt is open. */

@@ -50,6 +50,7 @@ const attemptEntries = {
               result: '$$this.result',
               n: '$$a.n',
               provider: '$$a.provider',
+              wasFree: { $eq: ['$$a.free', true] },
               outcome: orNull('$$a.outcome'),
               startedAt: '$$a.startedAt',
               spend: orNull('$$a.spend'),
@@ -90,7 +91,10 @@ const chargeEntries = {
   },
 }
 
-const isFree = (free: readonly string[]) => ({ $in: ['$e.provider', free.map((name) => ({ $literal: name }))] })
+/** As it was when the attempt was made; of older attempts, as it is now. */
+const isFree = (free: readonly string[]) => ({
+  $or: ['$e.wasFree', { $in: ['$e.provider', free.map((name) => ({ $literal: name }))] }],
+})
 const amount = { $toDecimal: { $ifNull: ['$e.spend.amount', '0'] } }
 const isOpen = { $in: ['$e.outcome', [null, 'uncertain']] }
 const noSpend = { $eq: ['$e.spend', null] }

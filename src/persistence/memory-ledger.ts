@@ -38,7 +38,7 @@ const attemptsOf = (stored: StoredRecord, { free, provider }: LedgerQuery): Ledg
             startedAt,
             spend,
             error: error?.code ?? null,
-            ...explain(of, attempt, free.includes(attempt.provider)),
+            ...explain(of, attempt, attempt.free === true || free.includes(attempt.provider)),
           }
         }),
     )

@@ -2,6 +2,7 @@
  * http's options as settings, checked when the config is loaded: a mistake is named with its setting, and no secret is
  * read here.
  */
+import { wrongWith } from './option-checks.js'
 import type { ProviderTerms } from '../machines/pipeline.js'
 import { parseDuration, type Duration } from './durations.js'
 import type { StatusRules } from './http-certainty.js'
@@ -40,10 +41,7 @@ const REQUEST_ID_HEADERS = ['x-request-id', 'request-id', 'x-amzn-requestid', 'a
 export function readHttpOptions(given: HttpOptions): HttpSettings {
   const parsed = HttpSchema.safeParse(given)
   if (!parsed.success) {
-    const wrong = parsed.error.issues.map(
-      (issue) => `${issue.path.map(String).join('.') || 'options'}: ${issue.message}`,
-    )
-    throw new TypeError(`The http provider's options are not valid: ${wrong.join('; ')}.`)
+    throw new TypeError(`The http provider's options are not valid: ${wrongWith(parsed.error, HttpSchema)}.`)
   }
   const options = parsed.data
   const url = readUrl(options.url)

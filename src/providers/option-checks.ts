@@ -20,15 +20,25 @@ export const spendMaxOption = z.strictObject({
 
 export const RESPONSE_BYTES_DEFAULT = 16 * 1024 * 1024
 
-/** What is wrong, by option. */
-export const wrongWith = (error: z.ZodError): string =>
-  error.issues.map((issue) => `${issue.path.map(String).join('.') || 'options'}: ${issue.message}`).join('; ')
+/** What is wrong, by option; of one that there is not, those that there are. */
+export const wrongWith = (error: z.ZodError, schema: z.ZodType): string =>
+  error.issues.map((issue) => `${issue.path.map(String).join('.') || 'options'}: ${wordsOf(issue, schema)}`).join('; ')
+
+const wordsOf = (issue: z.core.$ZodIssue, schema: z.ZodType): string => {
+  if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined'))
+    return `is missing, write a ${issue.expected}`
+  if (issue.code !== 'unrecognized_keys') return issue.message
+  const known = issue.path.length === 0 && schema instanceof z.ZodObject ? Object.keys(schema.shape) : []
+  const names = issue.keys.map((key) => `"${key}"`).join(', ')
+  return `there is no ${names}${known.length > 0 ? `. Known: ${known.toSorted().join(', ')}` : ''}`
+}
 
 /** `what`: "A cog provider". Throws TypeError. */
 export function readBaseUrl(text: string, what: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new TypeError(`${what} needs an absolute url that begins with http:// or https://.`)
+    const found = JSON.stringify(text.replace(/\/\/.*@/s, '//***@').slice(0, 120))
+    throw new TypeError(`${what} has the url ${found}; it needs an absolute url that begins with http:// or https://.`)
   }
   if (url.username !== '' || url.password !== '') {
     throw new TypeError(`${what} has a url with a user or password: give them as a secret with env('NAME') instead.`)

@@ -27,6 +27,8 @@ export type Start = (
   step?: string,
 ) => Promise<{ step: string; prepared: Prepared } | null>
 
+const HELD_MS_MIN = 5_000
+
 export const createStart = ({ prepare, gate, clock, apply }: StartingDeps): Start => {
   return async (draft, provider, onAbandon, only) => {
     const waiting = nextIntent(draft, provider)
@@ -34,7 +36,9 @@ export const createStart = ({ prepare, gate, clock, apply }: StartingDeps): Star
     const { step } = waiting
     const down = gate.hold(provider)
     if (down) {
-      await apply(draft, heldBy(down, waiting, down.code === 'provider-down' ? 'fall-back' : 'wait'))
+      // What this process alone has just found is short; records told of it would be told again at once.
+      const until = new Date(Math.max(down.until.getTime(), clock.now().getTime() + HELD_MS_MIN))
+      await apply(draft, heldBy({ ...down, until }, waiting, down.code === 'provider-down' ? 'fall-back' : 'wait'))
       return null
     }
     const prepared = await prepare(draft.doc, draft.compiled, waiting)

@@ -63,6 +63,8 @@ describe('a call that can be looked up', () => {
     expect(life.doc.status).toBe('completed')
     expect(life.doc.steps['read']!.attempts).toMatchObject([{ n: 1, outcome: 'succeeded', spend: { amount: '0.01' } }])
     expect(life.attempt('read', 1).possibleDuplicate).toBeUndefined()
+    // The report counts it: a second call that was not made.
+    expect(life.attempt('read', 1).evidence).toEqual({ wasUncertain: true })
   })
 
   it('that is missing counts for nothing while it may still arrive', () => {
@@ -136,6 +138,16 @@ describe('a stream that tells its id', () => {
     life.passes(LAST_LOOK_MS)
     expect(life.state).toBe('read.ready')
     expect(life.attempt('read', 1)).toMatchObject({ outcome: 'uncertain', possibleDuplicate: true })
+  })
+
+  it('the id of one call is not that of the next', () => {
+    const life = calling(streamed)
+    life.does(progressed(first, 'resp_1'))
+    life.does(uncertain(first))
+    life.passes(lookupWindowMs(terms['lost']!) + LAST_LOOK_MS)
+    life.starts()
+    life.does(uncertain(call('read', 2)))
+    expect(life.state).toBe('read.uncertain')
   })
 
   it('old news is no save', () => {
@@ -232,6 +244,13 @@ describe('a job', () => {
     life.does(accepted(first))
     expect(life.state).toBe('read.calling')
   })
+})
+
+it('what the submission told stays, where the end tells something else', () => {
+  const life = calling(job)
+  life.does({ ...accepted(first), evidence: { status: 201, requestId: 'req-1' } } as never)
+  life.does(succeeded(first, { evidence: { via: 'webhook' } }))
+  expect(life.attempt('read', 1).evidence).toEqual({ status: 201, requestId: 'req-1', via: 'webhook' })
 })
 
 describe('in flight only', () => {

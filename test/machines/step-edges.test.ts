@@ -40,6 +40,7 @@ describe('ready', () => {
       n: 1,
       generation: 1,
       provider: 'free',
+      free: true,
       requestKey: 'r1.read.free.1.0',
       outcome: null,
       startedAt: after(40),

@@ -52,7 +52,7 @@ test.each<{ wrong: object; says: string }>([
     says: 'lookup.url is no path',
   },
   { wrong: { ready: 'https://evil.example/health' }, says: 'ready is no path' },
-  { wrong: { webhook: { carries, verify: 'none', secret } }, says: 'webhook: Unrecognized key: "secret"' },
+  { wrong: { webhook: { carries, verify: 'none', secret } }, says: 'webhook: there is no "secret"' },
   { wrong: { webhook: { carries, verify: 'standard-webhooks' } }, says: 'webhook: needs carries, and verify' },
   { wrong: { webhook: { carries: { cookie: 'x' }, verify: 'none' } }, says: 'webhook' },
   { wrong: { prices: { currency: 'USD', perSecond: 0.1 } }, says: 'prices.perSecond' },

@@ -2,6 +2,7 @@
  * What `anthropic({ … })` may be told, checked when the config is loaded: a mistake is named with its setting, and no
  * secret is read here.
  */
+import { wrongWith } from '../option-checks.js'
 import { z } from 'zod'
 import type { ProviderTerms } from '../../machines/pipeline.js'
 import { DECIMAL_PATTERN } from '../decimal.js'
@@ -137,10 +138,7 @@ const Options = z.strictObject({
 export function readAnthropicOptions(given: AnthropicOptions): AnthropicSettings {
   const parsed = Options.safeParse(given)
   if (!parsed.success) {
-    const wrong = parsed.error.issues.map(
-      (issue) => `${issue.path.map(String).join('.') || 'options'}: ${issue.message}`,
-    )
-    throw new TypeError(`The anthropic provider's options are not valid: ${wrong.join('; ')}.`)
+    throw new TypeError(`The anthropic provider's options are not valid: ${wrongWith(parsed.error, Options)}.`)
   }
   const options = parsed.data
   // https://platform.claude.com/docs/en/build-with-claude/extended-thinking: not together with a forced tool.

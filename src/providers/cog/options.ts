@@ -80,7 +80,8 @@ const Options = z.strictObject({
 /** Throws TypeError naming the setting and what is wrong with it. */
 export function readCogOptions(given: CogOptions): CogSettings {
   const parsed = Options.safeParse(given)
-  if (!parsed.success) throw new TypeError(`The cog provider's options are not valid: ${wrongWith(parsed.error)}.`)
+  if (!parsed.success)
+    throw new TypeError(`The cog provider's options are not valid: ${wrongWith(parsed.error, Options)}.`)
   const options = parsed.data
   const prices = given.prices ?? null
   if (options.cost === 'free' && (prices !== null || options.spendMax !== undefined)) {

@@ -81,7 +81,8 @@ const Options = z.strictObject({
 /** Throws TypeError naming the setting and what is wrong with it. */
 export function readKserveOptions(given: KserveOptions): KserveSettings {
   const parsed = Options.safeParse(given)
-  if (!parsed.success) throw new TypeError(`The kserve provider's options are not valid: ${wrongWith(parsed.error)}.`)
+  if (!parsed.success)
+    throw new TypeError(`The kserve provider's options are not valid: ${wrongWith(parsed.error, Options)}.`)
   const options = parsed.data
   if (options.cost === 'free' && options.spendMax !== undefined)
     throw new TypeError("A kserve provider has spendMax and is free: write cost: 'paid', or leave it out.")

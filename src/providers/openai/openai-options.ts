@@ -12,6 +12,7 @@
  * | store: false | stream or chat | `blind` |
  * | compatible | chat | `blind` |
  */
+import { wrongWith } from '../option-checks.js'
 import { z } from 'zod'
 import type { ProviderTerms } from '../../machines/pipeline.js'
 import { DECIMAL_PATTERN } from '../decimal.js'
@@ -174,10 +175,7 @@ type Parsed = z.infer<typeof Options>
 export function readOpenAiOptions(given: OpenAiOptions): OpenAiSettings {
   const parsed = Options.safeParse({ ...given, headers: given.headers ?? {}, extra: given.extra ?? {} })
   if (!parsed.success) {
-    const wrong = parsed.error.issues.map(
-      (issue) => `${issue.path.map(String).join('.') || 'options'}: ${issue.message}`,
-    )
-    throw new TypeError(`The openai provider's options are not valid: ${wrong.join('; ')}.`)
+    throw new TypeError(`The openai provider's options are not valid: ${wrongWith(parsed.error, Options)}.`)
   }
   const options = parsed.data
   const conflict = conflictOf(options)

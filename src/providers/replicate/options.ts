@@ -115,7 +115,7 @@ const Options = z.strictObject({
 export function readReplicateOptions(given: ReplicateOptions): ReplicateSettings {
   const parsed = Options.safeParse(given)
   if (!parsed.success)
-    throw new TypeError(`The replicate provider's options are not valid: ${wrongWith(parsed.error)}.`)
+    throw new TypeError(`The replicate provider's options are not valid: ${wrongWith(parsed.error, Options)}.`)
   const options = parsed.data
   const target = readTarget(options)
   const longestRunMs = parseDuration(given.longestRun ?? LONGEST_RUN, "A replicate provider's longestRun")
