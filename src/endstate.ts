@@ -11,6 +11,8 @@ import type { EndstateConfig } from './config/builder.js'
 import { compileConfig } from './config/pipelines.js'
 import type { CompiledSet } from './config/pipelines.js'
 import { isOwn, makeProviders, makeWebhookReaders, reportedProviders, secretsOf, slotsOf } from './configured.js'
+import { auditLines } from './audit/pass.js'
+import type { AuditDeps } from './audit/pass.js'
 import { createAccept } from './ingest/accept.js'
 import { recordIdOf } from './ingest/content-hash.js'
 import type { Accept } from './ingest/contract.js'
@@ -20,12 +22,14 @@ import type { OperatorEvent } from './machines/events.js'
 import { newRecord } from './machines/new-record.js'
 import type { RecordDocument } from './machines/record.js'
 import { StoreUnavailable } from './persistence/contract.js'
+import { createMongoAuditReports } from './persistence/audit-reports.js'
 import { assertDeployment } from './persistence/deployment.js'
 import { deploymentSecret } from './persistence/deployment-secret.js'
 import { createGroupCommit } from './persistence/group-commit.js'
 import { ensureIndexes } from './persistence/indexes.js'
 import { createMongoBlobStore } from './persistence/mongo-blob-store.js'
 import { createMongoHeartbeats } from './persistence/mongo-heartbeats.js'
+import { createMongoRecordAudit } from './persistence/mongo-record-audit.js'
 import { createMongoRecordStore } from './persistence/mongo-record-store.js'
 import { createMongoProviderStates } from './persistence/provider-states.js'
 import { openGate } from './providers/gate.js'
@@ -69,6 +73,8 @@ export type EndstateOptions = {
   prefix?: string
   /** Where providers reach the API from outside, for webhooks. Without it jobs are polled. */
   publicUrl?: string | null
+  /** Records a second that the audit in the background reads, with the role `sweeper`. Default 0: none. */
+  auditRate?: number
   secrets(name: string): string | undefined
   log?: Logger
   /** How long records of a pipelineVersion that nobody alive knows are left to others. Default 10 minutes. */
@@ -130,6 +136,13 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
   }
   const ports = options.decorate?.(plain) ?? plain
   const { store, blobs, bus } = ports
+  const auditReports = createMongoAuditReports(db)
+  const audit: AuditDeps = {
+    reader: createMongoRecordAudit(db),
+    blobs,
+    pipelines: (version) => pipelines.byVersion(version),
+    nowMs: () => clock.monotonicMs(),
+  }
   const ids = createIds()
   const webhookCalls = createWebhookCalls(options.publicUrl ?? null, await deploymentSecret(db))
   const memberId = `${hostname()}-${process.pid}-${ids.record().slice(-6)}`
@@ -202,7 +215,9 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       for (const listener of savedListeners) listener(after)
     },
   })
-  const shared: Shared = { ...base, turns }
+  const { auditRate = 0 } = options
+  const auditing = auditRate > 0 ? { deps: audit, reports: auditReports, recordsPerSecond: auditRate } : null
+  const shared: Shared = { ...base, turns, auditing }
   const deliver = createDeliver({ turns, blobs, bus })
   const webhook = createWebhooks({
     readers: makeWebhookReaders(config, options),
@@ -248,6 +263,9 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     },
     webhook,
     providers: createProviderReports({ providers: reportedProviders(config), states: providerStates, clock }),
+    audit: ({ source, ...how }) =>
+      auditLines(audit, { ...how, scope: { kind: 'all', ...(source !== undefined && { source }) } }),
+    audited: () => auditReports.last(),
     clock,
     log,
     identify: loopbackIdentity,

@@ -3,6 +3,8 @@
  * NATS beside HTTP. Any mix of roles may share a process; any number of processes may share a database.
  */
 import type { NatsConnection } from 'nats'
+import { createBackgroundAudit } from './audit/background.js'
+import type { AuditDeps } from './audit/pass.js'
 import type { EndstateConfig } from './config/builder.js'
 import type { CompiledSet } from './config/pipelines.js'
 import type { RoleName } from './config/settings.js'
@@ -12,6 +14,7 @@ import { startLedger } from './ledger/start.js'
 import { forceSettle } from './machines/decide.js'
 import type { RecordDocument, RecordError } from './machines/record.js'
 import { isSettled } from './machines/record.js'
+import type { AuditReports } from './persistence/audit-reports.js'
 import type { RecordWriter } from './persistence/contract.js'
 import type { Gate } from './providers/gate.js'
 import { createSlotPools } from './providers/slots.js'
@@ -68,6 +71,8 @@ export type Shared = {
   /** Called with each record that this process has saved. */
   onSaved(listener: (after: RecordDocument) => void): void
   waiters: SettledWaiters
+  /** The audit in the background; null when it is off. */
+  auditing?: { deps: AuditDeps; reports: AuditReports; recordsPerSecond: number } | null
 }
 
 const TIMERS_AT_ONCE_MAX = 128
@@ -85,6 +90,7 @@ export const startRoles = async (shared: Shared, accept: Accept): Promise<Stop> 
   if (roles.includes('sweeper')) stops.push(startLedgerOf(shared))
   if (roles.includes('worker')) stops.push(startWorker(shared))
   if (roles.includes('sweeper')) stops.push(startSweeper(shared))
+  if (roles.includes('sweeper') && shared.auditing) stops.push(startAudit(shared, shared.auditing))
   if (roles.includes('api')) stops.push(await startIngest(shared, accept))
   return async () => {
     for (const stop of stops.reverse()) await stop()
@@ -301,4 +307,17 @@ const startSweeper = (shared: Shared): Stop => {
   return async () => {
     await Promise.all([feeder.close(), sweeper.close(), foreign.close(), garbage.close()])
   }
+}
+
+const startAudit = (shared: Shared, { deps, reports, recordsPerSecond }: NonNullable<Shared['auditing']>): Stop => {
+  const audit = createBackgroundAudit({
+    audit: deps,
+    recordsPerSecond,
+    leads: (forMs) => shared.ports.heartbeats.lease('audit', shared.memberId, forMs),
+    report: (found) => reports.put(found),
+    clock: shared.clock,
+    log: shared.log,
+  })
+  audit.start()
+  return () => audit.close()
 }

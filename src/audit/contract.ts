@@ -61,6 +61,19 @@ export type AuditSummary = {
   ms: number
 }
 
+/** What the audit in the background found in its last pass, for monitors. */
+export type AuditReport = {
+  at: Date
+  /** Of the pass; `open` findings are of this pass or earlier ones and not mended. */
+  records: number
+  unsettled: number
+  open: number
+  broken: { [invariant: string]: number }
+  /** There were more records than one pass looks at. */
+  truncated: boolean
+  ms: number
+}
+
 /** One line of an audit's stream. */
 export type AuditLine =
   | ({ type: 'progress'; total: number | null } & AuditSummary)

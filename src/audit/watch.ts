@@ -6,7 +6,7 @@
  * W2 Bounded: RECORDS_MAX records a pass, as many ids, FOUND_MAX findings. What is more is said, not kept.
  */
 import type { AuditScope } from '../persistence/contract.js'
-import type { AuditSummary, Finding } from './contract.js'
+import type { AuditReport, AuditSummary, Finding } from './contract.js'
 import type { AuditDeps } from './pass.js'
 import { auditLines, OUTAGE_GAP_MS } from './pass.js'
 
@@ -15,16 +15,7 @@ export type WatchLine =
   /** It was broken in the pass before and is not any more. */
   | ({ type: 'mended' } & Finding)
   | ({ type: 'progress'; total: number | null } & AuditSummary)
-  | {
-      type: 'pass'
-      at: string
-      records: number
-      unsettled: number
-      open: number
-      broken: { [invariant: string]: number }
-      truncated: boolean
-      ms: number
-    }
+  | ({ type: 'pass'; at: string } & Omit<AuditReport, 'at'>)
 
 export const RECORDS_MAX = 50_000
 export const FOUND_MAX = 10_000

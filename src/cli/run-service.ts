@@ -58,6 +58,7 @@ export const runService = async (settings: ConnectedSettings, options: ServiceOp
         roles: settings.roles,
         prefix: settings.prefix,
         publicUrl: settings.publicUrl,
+        auditRate: settings.auditRate,
         secrets,
         log,
       }),

@@ -21,6 +21,7 @@ import { metricRoutes } from './routes/metrics.js'
 import { pipelineRoutes } from './routes/pipelines.js'
 import { providerRoutes } from './routes/providers.js'
 import { recordRoutes } from './routes/records.js'
+import { auditRoutes } from './routes/audit.js'
 import { reportRoutes } from './routes/reports.js'
 import { submitRoutes } from './routes/submit.js'
 import { uploadRoutes } from './routes/uploads.js'
@@ -47,6 +48,7 @@ export function createServer(deps: ServerDeps): Server {
     ...actionRoutes(deps),
     ...chargeRoutes(deps),
     ...reportRoutes(deps),
+    ...auditRoutes(deps),
     ...pipelineRoutes(deps),
     ...healthRoutes(deps),
     ...webhookRoutes(deps),

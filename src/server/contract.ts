@@ -3,6 +3,7 @@
  * decides nothing about either.
  */
 import type { Context } from 'koa'
+import type { AuditLine, AuditReport } from '../audit/contract.js'
 import type { Accept } from '../ingest/contract.js'
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
 import type { RecordEvent } from '../machines/events.js'
@@ -55,6 +56,10 @@ export type ServerDeps = {
   webhook(provider: string, token: string | null, delivery: WebhookDelivery): Promise<WebhookTaken>
   /** How providers do; absent where nobody knows: then there is no /v1/providers and no /metrics. */
   providers?: ProviderReports
+  /** Judges every record; absent where there is no auditor: then there is no /v1/reports/audit. */
+  audit?(options: { source?: string; allBlobs: boolean; signal: AbortSignal }): AsyncIterable<AuditLine>
+  /** What the audit in the background found last; null before its first pass. */
+  audited?(): Promise<AuditReport | null>
   clock: Clock
   log: Log
   /** Throws Problem when nobody may ask in this way. */

@@ -186,7 +186,7 @@ describe('the audit', () => {
     const of = (id: string, source: string) => ({ ...today(waiting(id)), source, timers: [], wakeAt: null })
     await store.insert([of('a', 'clinic-a'), of('b', 'clinic-b'), of('c', 'clinic-b')])
     const { findings, end } = await json('--source', 'clinic-b')
-    expect(findings.map(({ record }) => record).toSorted()).toEqual(['b', 'c'])
+    expect(new Set(findings.map(({ record }) => record))).toEqual(new Set(['b', 'c']))
     expect(end).toMatchObject({ records: 2 })
   })
 

@@ -25,6 +25,7 @@ describe('settings', () => {
       dataDir: '.endstate',
       prefix: 'endstate',
       publicUrl: null,
+      auditRate: 20,
       logLevel: 'info',
     })
   })

@@ -10,6 +10,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { z } from 'zod'
 import type { ServerDeps } from '../contract.js'
+import { auditMetrics } from '../audit-metrics.js'
 import { Problem } from '../problem.js'
 import { providerMetrics } from '../provider-metrics.js'
 import type { Route } from '../route.js'
@@ -42,8 +43,16 @@ export function metricRoutes(deps: ServerDeps): Route[] {
         const { sees } = await deps.identify(ctx)
         if (sees !== 'all')
           throw new Problem(403, 'foreign-source', 'Metrics are of all sources; this caller sees one.')
-        const [reports, totals] = await Promise.all([providers.list(null), providers.totals()])
-        const texts = [await providerMetrics(reports, totals).metrics(), await processRegistry().metrics()]
+        const [reports, totals, audited] = await Promise.all([
+          providers.list(null),
+          providers.totals(),
+          deps.audited?.() ?? null,
+        ])
+        const texts = [
+          await providerMetrics(reports, totals).metrics(),
+          ...(audited ? [await auditMetrics(audited).metrics()] : []),
+          await processRegistry().metrics(),
+        ]
         ctx.body = texts.join('\n')
         ctx.set('content-type', type)
       },
