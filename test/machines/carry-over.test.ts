@@ -2,12 +2,13 @@
 import { describe, expect, it } from 'vitest'
 import { carryOver } from '../../src/machines/carry-over.js'
 import type { Compiled } from '../../src/machines/compile.js'
+import { describePipeline } from '../../src/machines/compile.js'
 import type { OwnChart } from '../../src/machines/record-machine.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import { stepState } from '../../src/machines/step-state.js'
-import { call, failed, freeze, live, operator, succeeded, uncertain } from './life.js'
+import { accepted, call, failed, freeze, live, operator, succeeded, uncertain } from './life.js'
 import type { Life } from './life.js'
-import { after, compile, noon, pipeline, record, step } from './pipelines.js'
+import { after, compile, noon, pipeline, record, step, terms } from './pipelines.js'
 
 const LEASE_MS = 25_000
 const old = compile(pipeline([step('read', { use: ['free', 'keyed'] }), step('extract')]))
@@ -37,6 +38,46 @@ const atStep = (arrive: (life: Life) => void, compiled = old): RecordDocument =>
 const calling = (life: Life) => void life.starts()
 const budgets = (doc: RecordDocument) =>
   (doc.snapshot as { context: { steps: { [name: string]: object } } }).context.steps
+
+describe('a record with a call that is asked about', () => {
+  const before = compile(pipeline([step('read', { use: ['job'] })]))
+  const now = newer(['read', { use: ['job'], attempts: 2 }])
+  const awaiting = (life: Life) => {
+    life.starts()
+    life.does(accepted(call('read', 1)))
+  }
+  const lookingLast = (life: Life) => {
+    awaiting(life)
+    life.passes(120_000)
+  }
+
+  it.each([
+    ['awaiting.waiting', awaiting],
+    ['lastLook', lookingLast],
+  ])('moves in `%s`, and its answer is taken as before', (state, arrive) => {
+    const doc = atStep(arrive, before)
+    const at = new Date(doc.history.at(-1)!.at.getTime() + 10)
+    const life = live(now, moved(doc, now, at).next, at)
+    expect(life.state).toBe(`read.${state}`)
+    life.does(succeeded(call('read', 1)))
+    expect(life.doc).toMatchObject({ status: 'completed', steps: { read: { attempts: [{ outcome: 'succeeded' }] } } })
+  })
+})
+
+it('the edition of the record machine is part of a version: a state that means another thing is carried over', () => {
+  expect(describePipeline(old.definition, terms)).toMatchObject({ machine: expect.any(Number) as number })
+})
+
+it('what is simulated leaves no facts for others', () => {
+  const charged = (simulated: boolean) => {
+    const life = live(old, { ...record(old), simulated })
+    life.starts()
+    life.does(succeeded(call('read', 1)))
+    return [Object.keys(life.doc.charges), life.doc.outbox.map(({ type }) => type)]
+  }
+  expect(charged(false)).toEqual([['read'], ['CHARGE_WRITTEN']])
+  expect(charged(true)).toEqual([['read'], []])
+})
 
 describe('a record that moves', () => {
   it('keeps its state, attempts and queue, and says from where to where', () => {
