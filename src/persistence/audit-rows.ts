@@ -18,8 +18,11 @@ export const WITHOUT_CONTENT: Document = {
   },
 }
 
-/** What may be thrown while reading a document of other hands: its class only, because messages quote. */
-const nameOf = (error: unknown): string => (error instanceof Error ? error.name : typeof error)
+/** What may be thrown while reading a document of other hands: its code or class only, because messages quote. */
+const nameOf = (error: unknown): string => {
+  if (!(error instanceof Error)) return typeof error
+  return 'code' in error ? String(error.code) : error.name
+}
 
 const decoded = (stored: StoredRecord): RecordDocument | string => {
   try {

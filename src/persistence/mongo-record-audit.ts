@@ -63,6 +63,9 @@ async function* batches(io: Io, read: Read, limit: number, signal: AbortSignal):
   try {
     while (await limited('Reading records for the audit', () => cursor.hasNext()))
       yield cursor.readBufferedDocuments() as StoredRecord[]
+  } catch (error) {
+    // Nobody wants more.
+    if (!signal.aborted) throw error
   } finally {
     await withDeadline('Closing a cursor', OPERATION_TIMEOUT_MS, () => cursor.close()).catch(() => {})
   }
