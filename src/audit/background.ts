@@ -66,6 +66,7 @@ export const createBackgroundAudit = (deps: {
       },
     })
     for await (const line of lines) {
+      if (line.type === 'away') log.warn({ error: line.message }, 'The audit could not read the records.')
       if (line.type === 'finding') log.error(factsOf(line), 'The audit found a broken invariant.')
       if (line.type === 'mended') log.info(factsOf(line), 'What the audit had found is mended.')
       if (line.type !== 'pass') continue

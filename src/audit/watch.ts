@@ -6,6 +6,7 @@
  * W2 Bounded: RECORDS_MAX records a pass, as many ids, FOUND_MAX findings. What is more is said, not kept.
  */
 import type { AuditScope } from '../persistence/contract.js'
+import { StoreUnavailable } from '../persistence/contract.js'
 import type { AuditReport, AuditSummary, Finding } from './contract.js'
 import type { AuditDeps } from './pass.js'
 import { auditLines, OUTAGE_GAP_MS } from './pass.js'
@@ -15,6 +16,8 @@ export type WatchLine =
   /** It was broken in the pass before and is not any more. */
   | ({ type: 'mended' } & Finding)
   | ({ type: 'progress'; total: number | null } & AuditSummary)
+  /** The database could not be asked; the next pass tries again. */
+  | { type: 'away'; message: string }
   | ({ type: 'pass'; at: string } & Omit<AuditReport, 'at'>)
 
 export const RECORDS_MAX = 50_000
@@ -45,11 +48,16 @@ const countBroken = (open: ReadonlyMap<string, Finding>): { [invariant: string]:
 type State = { open: Map<string, Finding>; unsettled: Set<string>; since: Date | null }
 type Sums = { records: number; unsettled: number; ms: number; truncated: boolean }
 
-/** Goes on until `signal` aborts. Throws StoreUnavailable. */
+/** Goes on until `signal` aborts, also when the database is away for a while. */
 export async function* watchLines(deps: AuditDeps, options: WatchOptions): AsyncGenerator<WatchLine> {
   const state: State = { open: new Map(), unsettled: new Set(), since: null }
   while (!options.signal.aborted) {
-    yield* onePass(deps, options, state)
+    try {
+      yield* onePass(deps, options, state)
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
+      yield { type: 'away', message: error.message }
+    }
     await options.sleep(options.everyMs, options.signal)
   }
 }

@@ -45,6 +45,7 @@ const BY_CODE: { readonly [code: string]: ExitCode } = {
   'pipeline-refused': EXIT.failed,
   'deployment-unsuitable': EXIT.unreachable,
   'server-not-found': EXIT.unreachable,
+  'store-unavailable': EXIT.unreachable,
   'server-too-old': EXIT.unreachable,
   'server-not-started': EXIT.unreachable,
   'data-directory-in-use': EXIT.inUse,

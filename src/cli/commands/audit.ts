@@ -137,6 +137,7 @@ const showWatch = async (io: Io, { json }: AuditFlags, lines: AsyncIterable<Watc
     else if (json === true) printJson(io, line)
     else if (line.type === 'finding') io.out(findingText(line))
     else if (line.type === 'mended') io.out(`mended: ${findingText(line)}`)
+    else if (line.type === 'away') io.note(`${line.message} Trying again.`)
     else if (line.type === 'pass') io.note(passText(line))
   }
   return open > 0 ? EXIT.failed : EXIT.ok
