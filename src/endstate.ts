@@ -253,7 +253,10 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     store,
     blobs,
     pipelines,
-    describeMachine: (pipeline) => describeMachine(pipeline),
+    describeMachine: (pipeline) => {
+      const path = pipelines.byVersion(pipeline.version)?.verification.path
+      return { ...describeMachine(pipeline), ...(path && { path }) }
+    },
     readiness,
     settled: (id, wait) => shared.waiters.wait(id, wait),
     deliver: async (id, event, by, options) => {

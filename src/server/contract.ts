@@ -7,6 +7,7 @@ import type { AuditLine, AuditReport } from '../audit/contract.js'
 import type { Accept } from '../ingest/contract.js'
 import type { CompiledPipeline, PipelineSet } from '../machines/compiled.js'
 import type { RecordEvent } from '../machines/events.js'
+import type { PathPart } from '../machines/longest-path.js'
 import type { RecordDocument } from '../machines/record.js'
 import type { BlobStore, RecordStore } from '../persistence/contract.js'
 import type { WebhookDelivery } from '../providers/contract.js'
@@ -27,6 +28,8 @@ export type MachineDescription = {
   xstate: unknown
   /** The chart as a Mermaid state diagram. */
   mermaid: string
+  /** The longest way to an end, where `verify` has found it. */
+  path?: PathPart[]
 }
 
 export type ServerDeps = {

@@ -260,7 +260,25 @@ export const pipelineSchema = z
   .meta({ id: 'Pipeline' })
 
 export const machineSchema = z
-  .strictObject({ pipeline: name, version: z.string(), xstate: json, mermaid: z.string() })
+  .strictObject({
+    pipeline: name,
+    version: z.string(),
+    xstate: json,
+    mermaid: z.string(),
+    path: z
+      .array(
+        z.strictObject({
+          state: z.string(),
+          timer: z.string().nullable().meta({ description: 'null where a region of a parallel state is entered' }),
+          ms: z.number(),
+          until: z.string().meta({ description: 'Where the record may be by then, under the same timer' }),
+          by: z.string(),
+          to: z.string(),
+        }),
+      )
+      .optional()
+      .meta({ description: 'The longest way to an end; the sum of its parts is the worst case' }),
+  })
   .meta({ id: 'Machine' })
 
 export const liveSchema = z.strictObject({ status: z.literal('ok') }).meta({ id: 'Live' })

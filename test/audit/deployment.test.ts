@@ -68,3 +68,11 @@ it('every record that a killed worker left is clean, then and at its end', async
   await settleAll(deployment, ids, 60_000)
   expect(await audit(api)).toMatchObject({ ok: true, records: 30, unsettled: 0, replayed: 30 })
 }, 120_000)
+
+it('the machine of a pipeline comes with its longest way to an end', async () => {
+  const api = await deployment.node({ roles: ['api'] })
+  const json = async (path: string) => (await fetch(`${api.url}${path}`)).json()
+  const { items } = (await json('/v1/pipelines')) as { items: { name: string; worstCaseMs: number }[] }
+  const { path } = (await json('/v1/pipelines/chain/machine')) as { path: { ms: number }[] }
+  expect(path.reduce((sum, { ms }) => sum + ms, 0)).toBe(items.find(({ name }) => name === 'chain')?.worstCaseMs)
+})

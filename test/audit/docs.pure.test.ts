@@ -15,5 +15,5 @@ it('each invariant has a section of docs/audit.md, and nothing else has', () => 
 })
 
 it.each(sections.map((text) => [text.slice(0, text.indexOf('\n')), text]))('%s says what to do', (_title, text) => {
-  expect(text).toMatch(/_Broken:_ .{20}/)
+  expect(text).toMatch(/\*Broken:\* .{20}/)
 })

@@ -56,7 +56,7 @@ async function showMachine(deps: ServerDeps, ctx: RouteContext): Promise<void> {
     const detail = `There is no pipeline "${name}". Known here: ${known.join(', ') || 'none'}.`
     throw new Problem(404, 'unknown-pipeline', detail, { facts: { pipeline: name, known } })
   }
-  const { xstate, mermaid } = deps.describeMachine(pipeline)
+  const { xstate, mermaid, path } = deps.describeMachine(pipeline)
   ctx.vary('Accept')
   if (
     format === 'mermaid' ||
@@ -65,6 +65,6 @@ async function showMachine(deps: ServerDeps, ctx: RouteContext): Promise<void> {
     ctx.body = mermaid
     ctx.set('content-type', `${MERMAID_TYPE}; charset=utf-8`)
   } else {
-    ctx.body = { pipeline: name, version: pipeline.version, xstate, mermaid }
+    ctx.body = { pipeline: name, version: pipeline.version, xstate, mermaid, ...(path && { path }) }
   }
 }
