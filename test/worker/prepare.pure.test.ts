@@ -124,6 +124,18 @@ describe('a request that cannot be built again', () => {
     expect(again.request).toEqual(first.request)
   })
 
+  it('is not repeated from bytes that are no longer what was sent', async () => {
+    const { prepare, compiled, blobs } = scene(differs)
+    const put = await blobs.put(
+      (async function* () {
+        yield Buffer.from('{"n":"other"}')
+      })(),
+      { bytesMax: 100 },
+    )
+    const doc = afterAttempt(record(compiled), { sha256: sha('{"n":"sent"}'), blob: put.id })
+    expect(await prepare(doc)).toMatchObject({ ok: false, code: 'request-changed' })
+  })
+
   it('is kept without a second look where the step says so', async () => {
     const { prepare } = scene(builds('{"a":1}'), { keepRequest: true })
     expect(await prepare()).toMatchObject({ ok: true, request: { blob: expect.any(String) as string } })
