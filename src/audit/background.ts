@@ -15,6 +15,8 @@ const RECENT_MS = 3_600_000
 const LEASE_MS = 120_000
 const RENEW_MS = 30_000
 const RETRY_MS = 10_000
+/** A read that hangs holds nobody who wants to end: it changes nothing. */
+const CLOSE_MS_MAX = 3_000
 
 type Log = {
   error(facts: { [name: string]: unknown }, message: string): void
@@ -92,7 +94,9 @@ export const createBackgroundAudit = (deps: {
     },
     async close() {
       closing.abort()
-      await loop
+      const ended = new AbortController()
+      await Promise.race([loop, clock.sleep(CLOSE_MS_MAX, ended.signal)])
+      ended.abort()
     },
   }
 }
