@@ -282,3 +282,26 @@ it('what a fused start took is given back once, also when its turn is decided an
   expect(seen).toMatchObject({ taken: 2, givenBack: 1 })
   expect([scene.free('job'), scene.free('free')]).toEqual([2, 2])
 })
+
+it('B3 an answer is saved though the next request is not built: that step starts by a hint of its own', async () => {
+  const away = new Promise<never>(() => {})
+  const two = compile(
+    pipeline([step('read', { use: ['job'] }), step('sort', { use: ['free'], request: (() => ({})) as never })]),
+  )
+  let reads = 0
+  const { gate, seen } = watched({
+    reserve: ({ step: name }) => (name === 'sort' && (reads += 1) === 1 ? away : Promise.resolve(null)),
+  })
+  const scene = createScene([two], { gate })
+  await scene.insert()
+  await hint(scene, 'job')
+  scene.provider('job').calls[0]!.answer(answers('text'))
+  await settle()
+  expect(stateOf(await scene.read())).toBe('read.calling')
+  await scene.clock.passes(100)
+  expect(stateOf(await scene.read())).toBe('sort.ready')
+  expect(scene.provider('free').calls).toEqual([])
+  expect(seen).toMatchObject({ taken: 2, givenBack: 1 })
+  await hint(scene, 'free')
+  expect(scene.provider('free').calls).toHaveLength(1)
+})
