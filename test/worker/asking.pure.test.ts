@@ -305,3 +305,19 @@ it('B3 an answer is saved though the next request is not built: that step starts
   await hint(scene, 'free')
   expect(scene.provider('free').calls).toHaveLength(1)
 })
+
+it('B2 the lease counts from after the request was built', async () => {
+  const scene = createScene([job])
+  await scene.insert()
+  const build = async () => {
+    await scene.clock.sleep(4_000)
+    return { body: '{}', contentType: 'application/json' }
+  }
+  Object.assign(scene.provider('job'), { build })
+  await hint(scene, 'job')
+  await scene.clock.passes(4_000)
+  const doc = await scene.read()
+  const lease = doc.timers.find(({ id }) => id.includes('lease'))
+  expect([doc.steps['read']!.attempts[0]!.startedAt, lease!.dueAt]).toEqual([after(4_000), after(4_000 + 25_000)])
+  expect(scene.provider('job').calls).toHaveLength(1)
+})
