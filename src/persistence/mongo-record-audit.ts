@@ -136,7 +136,7 @@ const countOf = async (io: Io, scope: AuditScope): Promise<number | null> => {
   return limited('Counting records', (signal) =>
     source === undefined
       ? recordsOf(io.db).estimatedDocumentCount({ maxTimeMS: OPERATION_TIMEOUT_MS })
-      : recordsOf(io.db).countDocuments({ source }, { hint: INDEX.source, maxTimeMS: OPERATION_TIMEOUT_MS, signal }),
+      : recordsOf(io.db).countDocuments({ source }, { ...MAJORITY, hint: INDEX.source, signal }),
   )
 }
 

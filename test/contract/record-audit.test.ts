@@ -175,3 +175,46 @@ describe('the time of an audit', () => {
     expect(stopped.outages).toEqual([past, { from: lastBeat, to: stopped.now }])
   })
 })
+
+describe('an audit on MongoDB', () => {
+  it('sends reads alone, of what a majority has, each with a limit, and goes through an index', async () => {
+    const watched = await freshDb('record-audit-commands', { monitorCommands: true })
+    try {
+      await ensureIndexes(watched.db)
+      await createMongoRecordStore(watched.db).insert([
+        record('a', { acceptedAt: at(1) }),
+        record('b', { acceptedAt: at(2) }),
+      ])
+      const commands: { name: string; command: { [part: string]: unknown } }[] = []
+      watched.client.on('commandStarted', ({ commandName, command }) => {
+        commands.push({ name: commandName, command: command as { [part: string]: unknown } })
+      })
+      const audit = createMongoRecordAudit(watched.db)
+      const scopes: AuditScope[] = [
+        { kind: 'all' },
+        { kind: 'all', source: 'clinic-a' },
+        { kind: 'unsettled', limit: 5 },
+        { kind: 'accepted-since', since: at(0), limit: 5 },
+        { kind: 'ids', ids: ['a'] },
+      ]
+      for (const scope of scopes) {
+        await audit.count(scope)
+        for await (const batch of audit.read(scope, never)) expect(batch.length).toBeGreaterThan(0)
+      }
+      await audit.time(5_000)
+      await audit.missingBlobs([new ObjectId().toHexString()])
+      const names = new Set(commands.map(({ name }) => name))
+      expect(names).toEqual(new Set(['aggregate', 'count', 'find', 'hello']))
+      for (const { name, command } of commands) {
+        if (name === 'aggregate' || name === 'find')
+          expect(command['readConcern'] ?? name).toEqual({ level: 'majority' })
+        if (name !== 'hello') expect(command['maxTimeMS'] ?? name).toEqual(expect.any(Number))
+      }
+      const hints = commands.filter(({ name, command }) => name === 'aggregate' && command['cursor'] !== undefined)
+      expect(hints.length).toBeGreaterThan(scopes.length)
+      for (const { command } of hints) expect(command['hint']).toEqual(expect.any(String))
+    } finally {
+      await watched.dispose()
+    }
+  })
+})
