@@ -7,6 +7,7 @@ import type { AuditTime } from '../persistence/contract.js'
 export const INVARIANT_NAMES = [
   'document-parses',
   'blobs-exist',
+  'results-are-whole',
   'unsettled-has-timer',
   'wake-at-is-earliest',
   'settles-in-time',

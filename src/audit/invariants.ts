@@ -18,8 +18,8 @@ import { historyContiguous, historyReplays } from './history.js'
 import { settledIsQuiet, settlesInTime, unsettledHasTimer, wakeAtIsEarliest } from './settling.js'
 import type { RecordDocument } from '../machines/record.js'
 
-/** These two are judged where the document and its blobs are read (pass.ts). */
-type Judged = Exclude<InvariantName, 'document-parses' | 'blobs-exist'>
+/** These are judged where the document and its blobs are read (pass.ts). */
+type Judged = Exclude<InvariantName, 'document-parses' | 'blobs-exist' | 'results-are-whole'>
 
 const CHECKS: { [name in Judged]: Omit<Invariant, 'name'> } = {
   'unsettled-has-timer': {

@@ -5,6 +5,7 @@
  * P1 Bounded: one batch of records, of one record's blobs at most OUTPUT_BYTES_MAX, and counts by name are held.
  * P2 It shares its process: every RECORDS_AT_ONCE records others get their turn; `pause` may slow it down further.
  */
+import { hash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { PayloadOf, PipelineByVersion } from '../machines/replay.js'
 import type { Payload, PayloadRef, RecordDocument } from '../machines/record.js'
@@ -110,6 +111,22 @@ const judge = async (deps: AuditDeps, row: AuditRow, time: AuditTime, tally: Tal
     // Nothing else can be said of it.
     return faults.map((found) => ({ invariant: 'document-parses', record: id, expected: 'a record document', found }))
   if (!isSettled(doc.status)) tally.unsettled += 1
+  return [...altered(doc), ...(await judged(deps, doc, time, tally))]
+}
+
+/** What is inline is what was answered. Blobs carry their own hash, which every read compares. */
+const altered = (doc: RecordDocument): Finding[] =>
+  Object.entries(doc.steps).flatMap(([step, { result, candidate, discarded }]) =>
+    [result, candidate, ...discarded].flatMap((kept): Finding[] => {
+      if (!kept || !('inline' in kept.payload)) return []
+      const { inline, sha256 } = kept.payload
+      const found = hash('sha256', inline, 'hex')
+      const of = { invariant: 'results-are-whole', record: doc._id, step, attempt: kept.attempt } as const
+      return found === sha256 ? [] : [{ ...of, expected: `content of ${sha256}`, found: `content of ${found}` }]
+    }),
+  )
+
+const judged = async (deps: AuditDeps, doc: RecordDocument, time: AuditTime, tally: Tally): Promise<Finding[]> => {
   const view = { time, pipelines: deps.pipelines }
   if (!canReplay(doc, view)) tally.notReplayed.unknownVersion += 1
   else {

@@ -167,8 +167,23 @@ describe('each invariant, broken in the database', () => {
     expect(findings.map(({ record }) => record)).toEqual(['broken', 'unseen'])
   })
 
+  it.each(['result', 'discarded.0'])('results-are-whole: what was answered is altered in %s', async (place) => {
+    await store.insert([today(completed()), today(completed('broken'))])
+    const $set = { [`steps.read.${place}.payload.inline`]: '{"from":99}' }
+    await recordsOf(fresh.db).updateOne({ _id: 'broken' }, { $set: $set as never })
+    const { exitCode, findings } = await json()
+    const attempt = place === 'result' ? 2 : 1
+    expect(findings).toMatchObject([{ invariant: 'results-are-whole', record: 'broken', step: 'read', attempt }])
+    expect(exitCode).toBe(EXIT.failed)
+  })
+
   it('is in this file', () => {
-    const here = new Set<string>([...CORRUPTIONS.map(({ invariant }) => invariant), 'document-parses', 'blobs-exist'])
+    const here = new Set<string>([
+      ...CORRUPTIONS.map(({ invariant }) => invariant),
+      'document-parses',
+      'blobs-exist',
+      'results-are-whole',
+    ])
     expect(INVARIANT_NAMES.filter((name) => !here.has(name))).toEqual([])
   })
 })

@@ -93,7 +93,9 @@ describe.each(SHAPES)('a record of a %s pipeline', (shape) => {
 describe('each invariant', () => {
   it('is in the table once, and says what holds in a sentence', () => {
     const judged = INVARIANTS.map(({ name }) => name)
-    expect([...judged, 'document-parses', 'blobs-exist'].toSorted()).toEqual([...INVARIANT_NAMES].toSorted())
+    expect([...judged, 'document-parses', 'blobs-exist', 'results-are-whole'].toSorted()).toEqual(
+      [...INVARIANT_NAMES].toSorted(),
+    )
     for (const { says, promise } of INVARIANTS)
       expect([says, promise]).toEqual([expect.stringMatching(/^[A-Za-z].*\.$/), expect.stringMatching(/^P\d+$/)])
   })

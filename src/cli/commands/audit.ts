@@ -112,6 +112,7 @@ const SAYS = new Map<string, string>([
   ...INVARIANTS.map(({ name, says }) => [name, says] as const),
   ['document-parses', 'Each document has the shape of a record.'],
   ['blobs-exist', 'The blobs that records name are there.'],
+  ['results-are-whole', 'What a result holds is what was answered, by its hash.'],
 ])
 
 const endText = ({ records, unsettled, notReplayed, findings, broken, blobs, ms }: AuditLine & { type: 'end' }) => {
