@@ -2,10 +2,14 @@
 import { describe, expect, it } from 'vitest'
 import { stateLabel } from '../../src/machines/advance.js'
 import type { RecordDocument } from '../../src/machines/record.js'
+import { createMemoryBlobStore } from '../../src/persistence/memory-blob-store.js'
+import { openGate } from '../../src/providers/gate.js'
 import type { Gate } from '../../src/providers/gate.js'
-import { after, compile, pipeline, step } from '../machines/pipelines.js'
-import { settle } from './hand-clock.js'
-import { answers } from './hand-provider.js'
+import { createErrandRunner } from '../../src/worker/errands.js'
+import { accepted, call, live } from '../machines/life.js'
+import { after, compile, pipeline, step, terms } from '../machines/pipelines.js'
+import { createHandClock, settle } from './hand-clock.js'
+import { answers, createHandProvider } from './hand-provider.js'
 import type { Scene } from './scene.js'
 import { createScene, deliveryOf, unknown } from './scene.js'
 
@@ -320,4 +324,30 @@ it('B2 the lease counts from after the request was built', async () => {
   const lease = doc.timers.find(({ id }) => id.includes('lease'))
   expect([doc.steps['read']!.attempts[0]!.startedAt, lease!.dueAt]).toEqual([after(4_000), after(4_000 + 25_000)])
   expect(scene.provider('job').calls).toHaveLength(1)
+})
+
+it('E1 questions at one provider are bounded: one that finds no place is left to the next timer', async () => {
+  const clock = createHandClock()
+  const provider = createHandProvider(terms['job']!)
+  const ask = createErrandRunner({
+    providers: new Map([['job', provider]]),
+    blobs: createMemoryBlobStore(),
+    clock,
+    gate: openGate,
+    random: () => 0.5,
+    storageRetryMs: 500,
+  })
+  const life = live(job)
+  life.starts()
+  life.does(accepted(call('read', 1)))
+  const errand = { kind: 'ask', step: 'read', attempt: 1 } as const
+  const { signal } = new AbortController()
+  const asked = Array.from({ length: 20 }, (_, n) => ask(errand, { ...life.doc, _id: `r${n}` }, job, signal))
+  await settle()
+  expect(provider.asks).toHaveLength(16)
+  for (const one of provider.asks) one.answer({ kind: 'missing' })
+  await Promise.all(asked)
+  void ask(errand, { ...life.doc, _id: 'r17' }, job, signal)
+  await settle()
+  expect(provider.asks).toHaveLength(17)
 })
