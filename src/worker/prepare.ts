@@ -17,6 +17,7 @@ import type { BlobStore } from '../persistence/contract.js'
 import type { BuiltRequest, Provider, RequestParts } from '../providers/contract.js'
 import type { Clock } from './contract.js'
 import { inputOf, readOutputs } from './payloads.js'
+import { within } from './within.js'
 
 export type Prepared =
   | { ok: true; parts: RequestParts; built: BuiltRequest | null; request: FrozenRequest }
@@ -57,11 +58,8 @@ export const createPrepare = (given: PrepareDeps): Prepare => {
   return async (doc, compiled, intent) => {
     const provider = deps.providers.get(intent.provider)
     if (!provider) return NOT_BUILT
-    const late = new AbortController()
     const prepared = prepare(deps, provider, doc, compiled, intent).catch(() => NOT_BUILT)
-    const inTime = await Promise.race([prepared, deps.clock.sleep(BUILD_MS_MAX, late.signal)])
-    late.abort('built')
-    return inTime ?? NOT_BUILT
+    return (await within(prepared, BUILD_MS_MAX, deps.clock)) ?? NOT_BUILT
   }
 }
 

@@ -13,6 +13,7 @@ import type { AttemptStarted, RecordEvent, StepHeld } from '../machines/events.j
 import type { Gate, Hold, ReservedCall } from '../providers/gate.js'
 import type { Clock } from './contract.js'
 import type { Prepare, Prepared } from './prepare.js'
+import { within } from './within.js'
 
 export type StartingDeps = {
   prepare: Prepare
@@ -49,13 +50,6 @@ export const createStart = ({ prepare, gate, clock, apply }: StartingDeps): Star
     const spendMax = prepared.built?.spendMax ?? compiled.terms[provider]?.spendMax ?? null
     return { prepared, broke: await gate.reserve({ step, provider, attempt, doc, spendMax }) }
   }
-  /** B3 */
-  const soon = async (ready: Promise<Ready>): Promise<Ready | undefined> => {
-    const enough = new AbortController()
-    const inTime = await Promise.race([ready, clock.sleep(FUSE_MS, enough.signal)])
-    enough.abort('ready')
-    return inTime ?? undefined
-  }
   const giveBackLate = (ready: Promise<Ready>, call: ReservedCall) =>
     ready.then(
       ({ prepared, broke }) => void (prepared.ok && !broke && gate.settle(call, null)),
@@ -74,7 +68,7 @@ export const createStart = ({ prepare, gate, clock, apply }: StartingDeps): Star
     }
     const call = { step, attempt: waiting.attempt, provider }
     const ready = getReady(draft.doc, draft.compiled, waiting)
-    const { prepared, broke } = (only === undefined ? await ready : await soon(ready)) ?? NOT_READY
+    const { prepared, broke } = (only === undefined ? await ready : await within(ready, FUSE_MS, clock)) ?? NOT_READY
     if (!prepared) {
       void giveBackLate(ready, { ...call, record: draft.doc._id })
       return null
