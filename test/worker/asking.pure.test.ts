@@ -1,129 +1,22 @@
-/** The worker and what may not start, runs as a job, or is in doubt: gate, questions, progress. On ports in memory. */
+/** The worker and calls that run as a job or are in doubt: questions, progress. On ports in memory. */
 import { describe, expect, it } from 'vitest'
 import { stateLabel } from '../../src/machines/advance.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import { createMemoryBlobStore } from '../../src/persistence/memory-blob-store.js'
 import { openGate } from '../../src/providers/gate.js'
-import type { Gate } from '../../src/providers/gate.js'
+import { performAsk } from '../../src/providers/call.js'
 import { createErrandRunner } from '../../src/worker/errands.js'
 import { accepted, call, live } from '../machines/life.js'
-import { after, compile, pipeline, step, terms } from '../machines/pipelines.js'
+import { compile, pipeline, step, terms } from '../machines/pipelines.js'
 import { createHandClock, settle } from './hand-clock.js'
 import { answers, createHandProvider } from './hand-provider.js'
 import type { Scene } from './scene.js'
-import { createScene, deliveryOf, unknown } from './scene.js'
+import { createScene, hint, timer, unknown } from './scene.js'
 
 const stateOf = (doc: RecordDocument) => stateLabel((doc.snapshot as { value: unknown }).value)
 const of = (use: string[], change: Parameters<typeof step>[1] = {}) =>
   compile(pipeline([step('read', { use, ...change })]))
 const job = of(['job'])
-const paid = of(['paid', 'free'], { onUncertain: 'investigate' })
-
-const hint = async (scene: Scene, provider: string) => {
-  const { delivery, answers: acked } = deliveryOf('r1')
-  scene.worker.onProviderHint(provider, delivery)
-  await settle()
-  return acked
-}
-const timer = async (scene: Scene, type: 'TIMER_DUE' | 'OPERATOR_ACTED' = 'TIMER_DUE') => {
-  const { delivery } = deliveryOf('r1', type)
-  scene.worker.onTimerHint(delivery)
-  await settle()
-}
-
-const down = { code: 'provider-down', message: 'It is down.', until: after(60_000) }
-
-/** A gate that counts what it is asked and told. */
-const watched = (change: Partial<Gate> = {}) => {
-  const seen = { taken: 0, givenBack: 0, settled: [] as unknown[], reports: [] as string[] }
-  const gate: Partial<Gate> = {
-    take: () => {
-      seen.taken += 1
-      return { giveBack: () => void (seen.givenBack += 1) }
-    },
-    settle: (call, spend) => void seen.settled.push([call.attempt, spend?.amount ?? null]),
-    report: ({ outcome }) => void seen.reports.push(outcome),
-    ...change,
-  }
-  return { gate, seen }
-}
-
-describe('a provider that is down', () => {
-  it('is not called: the record falls back at once, under no slot', async () => {
-    const scene = createScene([paid], { gate: { hold: (name) => (name === 'paid' ? down : null) } })
-    await scene.insert()
-    expect(await hint(scene, 'paid')).toEqual(['ack'])
-    const doc = await scene.read()
-    expect(doc.queue).toMatchObject([{ provider: 'free' }])
-    expect(scene.provider('paid').calls).toEqual([])
-    expect(scene.free('paid')).toBe(2)
-  })
-
-  it('holds a record that has no other way: with the reason, and until when; nothing spins', async () => {
-    const scene = createScene([job], { gate: { hold: () => down } })
-    await scene.insert()
-    await hint(scene, 'job')
-    const held = await scene.read()
-    expect(held.queue).toMatchObject([{ readyAt: after(60_000), held: { code: 'provider-down' } }])
-    await hint(scene, 'job')
-    expect((await scene.read()).version).toBe(held.version)
-  })
-})
-
-it('a pause of seconds is sat out: no record is told of it, and the hint comes again', async () => {
-  const pause = { code: 'provider-paused', message: 'It asked for a pause.', until: after(4_000) }
-  const scene = createScene([job], { gate: { hold: () => pause, take: () => null } })
-  await scene.insert()
-  expect(await hint(scene, 'job')).toEqual(['nak 100'])
-  expect((await scene.read()).version).toBe(1)
-})
-
-it('no permit: the hint comes again, and the slot is free', async () => {
-  const scene = createScene([job], { gate: { take: () => null } })
-  await scene.insert()
-  expect(await hint(scene, 'job')).toEqual(['nak 100'])
-  expect(scene.free('job')).toBe(2)
-  expect((await scene.read()).version).toBe(1)
-})
-
-describe('money', () => {
-  it('that has run out holds the record until there is some again, or sends it to a person', async () => {
-    const wait = createScene([job], { gate: { reserve: async () => ({ ...down, code: 'budget-reached' }) } })
-    await wait.insert()
-    await hint(wait, 'job')
-    expect((await wait.read()).queue).toMatchObject([{ held: { code: 'budget-reached' } }])
-    expect(wait.provider('job').calls).toEqual([])
-
-    const past = { code: 'budget-reached', message: 'No money is left.', until: after(-1) }
-    const give = createScene([job], { gate: { reserve: async () => past } })
-    await give.insert()
-    await hint(give, 'job')
-    expect(await give.read()).toMatchObject({ status: 'investigation', reason: { code: 'budget-reached' } })
-  })
-
-  it('that was reserved is free again when the intent was not saved', async () => {
-    const { gate, seen } = watched()
-    const scene = createScene([job], { gate })
-    await scene.insert()
-    scene.next(unknown)
-    await hint(scene, 'job')
-    expect(seen).toMatchObject({ taken: 1, givenBack: 1, settled: [[1, null]] })
-  })
-
-  it('is settled with what the call cost, once it is known', async () => {
-    const { gate, seen } = watched()
-    const scene = createScene([job], { gate })
-    await scene.insert()
-    await hint(scene, 'job')
-    scene.provider('job').calls[0]!.answer({
-      kind: 'succeeded',
-      output: 1,
-      spend: { amount: '0.03', currency: 'EUR', basis: 'reported' },
-    })
-    await settle()
-    expect(seen).toMatchObject({ taken: 1, givenBack: 0, settled: [[1, '0.03']], reports: ['succeeded'] })
-  })
-})
 
 describe('a job', () => {
   const taken = async (scene: Scene): Promise<void> => {
@@ -171,7 +64,8 @@ describe('a job', () => {
     await timer(scene)
     scene.provider('job').asks[0]!.answer({ kind: 'unknown', code: 'no-answer', message: 'None came.' })
     await settle()
-    expect(stateOf(await scene.read())).toBe('read.awaiting.polling')
+    const doc = await scene.read()
+    expect([stateOf(doc), doc.steps['read']!.attempts[0]!.outcome]).toEqual(['read.awaiting.polling', null])
     await scene.clock.passes(10_000)
     await timer(scene)
     expect(scene.provider('job').asks).toHaveLength(2)
@@ -248,20 +142,6 @@ it('a stream’s id is saved while the call still runs', async () => {
   expect((await scene.read()).status).toBe('completed')
 })
 
-it('a hint that came while the provider was down takes a permit when it is up again, or comes again', async () => {
-  let asked = 0
-  const permits: (null | { giveBack(): void })[] = [null, { giveBack: () => {} }]
-  const hold = () => ((asked += 1) % 3 === 1 ? down : null)
-  const scene = createScene([job], { gate: { hold, take: () => permits.shift() ?? null } })
-  await scene.insert()
-  expect(await hint(scene, 'job')).toEqual(['nak 100'])
-  expect(scene.provider('job').calls).toEqual([])
-  asked = 0
-  expect(await hint(scene, 'job')).toEqual(['ack'])
-  expect(scene.provider('job').calls).toHaveLength(1)
-  expect(permits).toEqual([])
-})
-
 it('a stream’s id that could not be saved at once is saved when the storage is back', async () => {
   const scene = createScene([job])
   await scene.insert()
@@ -272,58 +152,6 @@ it('a stream’s id that could not be saved at once is saved when the storage is
   expect((await scene.read()).steps['read']!.attempts[0]).not.toHaveProperty('handle')
   await scene.clock.passes(1_000)
   expect((await scene.read()).steps['read']!.attempts).toMatchObject([{ handle: 'resp_1' }])
-})
-
-it('what a fused start took is given back once, also when its turn is decided anew', async () => {
-  const two = compile(pipeline([step('read', { use: ['job'] }), step('sort', { use: ['free'] })]))
-  const { gate, seen } = watched({ hold: (name) => (name === 'free' ? down : null) })
-  const scene = createScene([two], { gate })
-  await scene.insert()
-  await hint(scene, 'job')
-  scene.provider('job').calls[0]!.answer(answers('text'))
-  await settle()
-  // One for the call, which was sent; one for the next step, which may not start.
-  expect(seen).toMatchObject({ taken: 2, givenBack: 1 })
-  expect([scene.free('job'), scene.free('free')]).toEqual([2, 2])
-})
-
-it('B3 an answer is saved though the next request is not built: that step starts by a hint of its own', async () => {
-  const away = new Promise<never>(() => {})
-  const two = compile(
-    pipeline([step('read', { use: ['job'] }), step('sort', { use: ['free'], request: (() => ({})) as never })]),
-  )
-  let reads = 0
-  const { gate, seen } = watched({
-    reserve: ({ step: name }) => (name === 'sort' && (reads += 1) === 1 ? away : Promise.resolve(null)),
-  })
-  const scene = createScene([two], { gate })
-  await scene.insert()
-  await hint(scene, 'job')
-  scene.provider('job').calls[0]!.answer(answers('text'))
-  await settle()
-  expect(stateOf(await scene.read())).toBe('read.calling')
-  await scene.clock.passes(100)
-  expect(stateOf(await scene.read())).toBe('sort.ready')
-  expect(scene.provider('free').calls).toEqual([])
-  expect(seen).toMatchObject({ taken: 2, givenBack: 1 })
-  await hint(scene, 'free')
-  expect(scene.provider('free').calls).toHaveLength(1)
-})
-
-it('B2 the lease counts from after the request was built', async () => {
-  const scene = createScene([job])
-  await scene.insert()
-  const build = async () => {
-    await scene.clock.sleep(4_000)
-    return { body: '{}', contentType: 'application/json' }
-  }
-  Object.assign(scene.provider('job'), { build })
-  await hint(scene, 'job')
-  await scene.clock.passes(4_000)
-  const doc = await scene.read()
-  const lease = doc.timers.find(({ id }) => id.includes('lease'))
-  expect([doc.steps['read']!.attempts[0]!.startedAt, lease!.dueAt]).toEqual([after(4_000), after(4_000 + 25_000)])
-  expect(scene.provider('job').calls).toHaveLength(1)
 })
 
 it('E1 questions at one provider are bounded: one that finds no place is left to the next timer', async () => {
@@ -341,13 +169,53 @@ it('E1 questions at one provider are bounded: one that finds no place is left to
   life.starts()
   life.does(accepted(call('read', 1)))
   const errand = { kind: 'ask', step: 'read', attempt: 1 } as const
-  const { signal } = new AbortController()
-  const asked = Array.from({ length: 20 }, (_, n) => ask(errand, { ...life.doc, _id: `r${n}` }, job, signal))
+  const signal = () => new AbortController().signal
+  const asked = Array.from({ length: 20 }, (_, n) => ask(errand, { ...life.doc, _id: `r${n}` }, job, signal()))
   await settle()
   expect(provider.asks).toHaveLength(16)
   for (const one of provider.asks) one.answer({ kind: 'missing' })
   await Promise.all(asked)
-  void ask(errand, { ...life.doc, _id: 'r17' }, job, signal)
+  void ask(errand, { ...life.doc, _id: 'r17' }, job, signal())
   await settle()
   expect(provider.asks).toHaveLength(17)
+})
+
+it('a question without an answer is given up at its limit, whatever the adapter does', async () => {
+  const clock = createHandClock()
+  const provider = createHandProvider(terms['job']!)
+  const question = { record: 'r1', step: 'read', attempt: 1, generation: 1, requestKey: 'k', handle: 'job-1' }
+  const times = { startedAt: clock.now(), sendBy: clock.now(), deadlineMs: 10_000 }
+  const asked = performAsk(provider, { ...question, ...times }, { clock })
+  await clock.passes(10_250)
+  expect(await asked).toMatchObject({ kind: 'unknown', code: 'deadline-exceeded' })
+})
+
+it.each([' ', 'a b', 'é', 'x'.repeat(513)])(
+  'a job whose id is %j is in doubt: it could not be asked for',
+  async (handle) => {
+    const scene = createScene([job])
+    await scene.insert()
+    await hint(scene, 'job')
+    scene.provider('job').calls[0]!.answer({ kind: 'accepted', handle })
+    await settle()
+    expect((await scene.read()).steps['read']!.attempts).toMatchObject([
+      { outcome: 'uncertain', error: { code: 'bad-handle' }, spend: { basis: 'upper-bound' } },
+    ])
+  },
+)
+
+it('a hint about a version that came elsewhere makes the worker read anew, not trust the copy it kept', async () => {
+  const scene = createScene([job])
+  await scene.insert()
+  await hint(scene, 'job')
+  scene.provider('job').calls[0]!.answer({ kind: 'accepted', handle: 'job-1' })
+  await settle()
+  const kept = await scene.read()
+  const life = live(job, kept, scene.clock.now())
+  life.does({ type: 'CANCEL', reason: 'So it is.' })
+  await scene.store.save(life.saves)
+  // What this process has just written is still in its memory.
+  scene.recent.put(kept)
+  await timer(scene, 'OPERATOR_ACTED', life.doc.version)
+  expect(scene.provider('job').cancelled).toMatchObject([{ handle: 'job-1' }])
 })

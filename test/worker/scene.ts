@@ -25,7 +25,7 @@ import { createTurns } from '../../src/worker/turn.js'
 import { createWorker } from '../../src/worker/worker.js'
 import { pipelineSet } from '../ingest/accept-fixture.js'
 import { record, terms } from '../machines/pipelines.js'
-import { createHandClock } from './hand-clock.js'
+import { createHandClock, settle } from './hand-clock.js'
 import { createHandProvider } from './hand-provider.js'
 import type { HandProvider } from './hand-provider.js'
 
@@ -205,4 +205,20 @@ export const createScene = (compiled: readonly CompiledPipeline[], options: Scen
       return doc
     },
   }
+}
+
+/** Hands the worker a hint of this provider and lets everything happen that needs no time. Answers how it was acknowledged. */
+export const hint = async (scene: Scene, provider = 'free', record = 'r1') => {
+  const { delivery, answers } = deliveryOf(record)
+  scene.worker.onProviderHint(provider, delivery)
+  await settle()
+  return answers
+}
+
+/** The same for a hint of the timers' queue, about this version. */
+export const timer = async (scene: Scene, type: Hint['type'] = 'TIMER_DUE', version = 1) => {
+  const { delivery, answers } = deliveryOf('r1', type)
+  scene.worker.onTimerHint({ ...delivery, hint: { ...delivery.hint, version } })
+  await settle()
+  return answers
 }
