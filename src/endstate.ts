@@ -32,6 +32,7 @@ import { createMongoHeartbeats } from './persistence/mongo-heartbeats.js'
 import { createMongoRecordAudit } from './persistence/mongo-record-audit.js'
 import { createMongoRecordStore } from './persistence/mongo-record-store.js'
 import { createMongoProviderStates } from './persistence/provider-states.js'
+import type { Provider } from './providers/contract.js'
 import { openGate } from './providers/gate.js'
 import { createGate } from './providers/gate/create-gate.js'
 import { createProviderReports } from './providers/gate/reports.js'
@@ -40,6 +41,7 @@ import { createServer } from './server/app.js'
 import { loopbackIdentity } from './server/identify.js'
 import type { Ports } from './simulation/ports.js'
 import { createChildRecords } from './worker/child-records.js'
+import type { Clock } from './worker/contract.js'
 import { createDeliver } from './worker/deliver.js'
 import { createIds } from './worker/ids.js'
 import { createLiveness } from './worker/liveness.js'
@@ -60,6 +62,7 @@ import type { Role, Shared } from './roles.js'
 
 /** A little more than what calls that run are given. */
 const CLOSE_MS_MAX = 27_000
+const PROVIDER_CLOSE_MS_MAX = 5_000
 /** Longer than the minute between two recounts, so that one process keeps it. */
 const BUDGETS_LEASE_MS = 2 * 60_000
 const CARRY_OVER_AFTER_MS = 10 * 60_000
@@ -307,9 +310,16 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       await liveness.close()
       await bus.close()
       await store.close()
-      for (const provider of ports.providers.values()) await provider.close()
+      await Promise.all([...ports.providers.values()].map((provider) => closeInTime(provider, clock)))
     },
   }
+}
+
+/** A team's adapter may wait for its own connections; the process does not end later for it. */
+const closeInTime = async (provider: Provider, { sleep }: Pick<Clock, 'sleep'>): Promise<void> => {
+  const enough = new AbortController()
+  await Promise.race([provider.close().catch(() => undefined), sleep(PROVIDER_CLOSE_MS_MAX, enough.signal)])
+  enough.abort('closed')
 }
 
 /** The first hint of a record: the same message, whichever adapter it came by. */

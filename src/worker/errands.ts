@@ -5,6 +5,7 @@
  * E1 A question is never in the way: those of one provider share places of their own, apart from the slots of calls, and
  *    one that finds none is left out (P8).
  * E2 What a provider tells is judged as its answer to the call would have been, and applied to what is there then.
+ * E3 A question never makes a call more doubtful than it was.
  */
 import type { CompiledPipeline } from '../machines/compiled.js'
 import { ASK_DEADLINE_MS } from '../machines/delays.js'
@@ -120,5 +121,7 @@ export const eventOf = async (
     return { type: 'CALL_PROGRESSED', ...call, handle: null, progress: { fraction } }
   }
   const judging = judgingOf(compiled, doc, { ...call, provider: attempt.provider }, deps.random)
-  return asEvent(deps, call, judge(provider.terms, answer, { ...judging, durationMs: null }), signal)
+  const event = await asEvent(deps, call, judge(provider.terms, answer, { ...judging, durationMs: null }), signal)
+  // E3: an answer that could not be kept is told again to whoever asks next.
+  return event.type === 'CALL_UNCERTAIN' ? null : event
 }

@@ -10,10 +10,12 @@ import type { PipelineSet } from '../machines/compiled.js'
 import type { CallEvent } from '../machines/events.js'
 import type { Attempt, RecordDocument } from '../machines/record.js'
 import type { BlobStore } from '../persistence/contract.js'
+import { StoreUnavailable } from '../persistence/contract.js'
 import type { ProviderTerms } from '../machines/pipeline.js'
 import type { WebhookDelivery, WebhookNews, WebhookReader } from '../providers/contract.js'
 import type { Clock, WebhookTaken } from './contract.js'
 import { eventOf } from './errands.js'
+import { within } from './within.js'
 
 export type WebhookCall = { record: string; step: string; attempt: number; generation: number }
 
@@ -37,6 +39,8 @@ export type WebhookDeps = {
 }
 
 const STORAGE_RETRY_MS = 500
+const READ_MS_MAX = 10_000
+const STORE_MS_MAX = 15_000
 
 export const createWebhooks = (deps: WebhookDeps): TakeWebhook => {
   return async (provider, token, delivery) => {
@@ -45,7 +49,7 @@ export const createWebhooks = (deps: WebhookDeps): TakeWebhook => {
     if (!reader || !terms) return 'unknown-provider'
     const call = token === null ? null : deps.readToken(provider, token)
     if (token !== null && !call) return 'unknown-call'
-    const news = await reader(delivery)
+    const news = await inTime(deps, reader, delivery)
     const found = await (call ? named(deps, provider, call) : byHandle(deps, provider, news))
     if (!found) return 'unknown-call'
     const { doc, attempt, step } = found
@@ -53,6 +57,17 @@ export const createWebhooks = (deps: WebhookDeps): TakeWebhook => {
     if (!event) return 'known'
     return (await deps.deliver(doc._id, event)).applied ? 'saved' : 'known'
   }
+}
+
+/** A team's reader may wait for something, such as a key that it fetches; who delivers does not wait for ever. */
+const inTime = async (
+  { clock }: WebhookDeps,
+  reader: WebhookReader,
+  delivery: WebhookDelivery,
+): Promise<WebhookNews> => {
+  const news = await within(Promise.resolve(reader(delivery)), READ_MS_MAX, clock)
+  if (news === undefined) throw new StoreUnavailable('The delivery could not be verified in time; send it again.')
+  return news
 }
 
 type Found = { doc: RecordDocument; attempt: Attempt; step: string }
@@ -89,6 +104,24 @@ const asEvent = async (
   if (news.kind === 'ask' || !compiled) return nudge
   // Signatures don't cover the URL: a true delivery about one job, sent to the URL of another, is only a reason to ask.
   if (attempt.handle !== undefined && 'handle' in news.answer && news.answer.handle !== attempt.handle) return nudge
-  const asked = { doc, compiled, step, attempt, provider: { terms }, signal: deps.signal }
-  return eventOf({ ...deps, storageRetryMs: STORAGE_RETRY_MS }, asked, news.answer)
+  const over = new AbortController()
+  const asked = {
+    doc,
+    compiled,
+    step,
+    attempt,
+    provider: { terms },
+    signal: AbortSignal.any([deps.signal, over.signal]),
+  }
+  const stored = eventOf({ ...deps, storageRetryMs: STORAGE_RETRY_MS }, asked, news.answer)
+  const kept = await within(
+    stored.then((event) => ({ event })),
+    STORE_MS_MAX,
+    deps.clock,
+  )
+  over.abort('ended')
+  // K1: what could not be kept is not acknowledged.
+  if (kept === undefined || deps.signal.aborted)
+    throw new StoreUnavailable('The delivery could not be stored now; send it again.')
+  return kept.event
 }

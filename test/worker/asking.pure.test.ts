@@ -219,3 +219,21 @@ it('a hint about a version that came elsewhere makes the worker read anew, not t
   await timer(scene, 'OPERATOR_ACTED', life.doc.version)
   expect(scene.provider('job').cancelled).toMatchObject([{ handle: 'job-1' }])
 })
+
+it('E3 an answer to a question that can’t be kept before the end makes nothing more doubtful', async () => {
+  const away = () => Promise.reject(Object.assign(new Error('Away.'), { code: 'store-unavailable' }))
+  const scene = createScene([job], { blobs: (real) => ({ ...real, put: away }) })
+  await scene.insert()
+  await hint(scene, 'job')
+  scene.provider('job').calls[0]!.answer({ kind: 'accepted', handle: 'job-1' })
+  await settle()
+  await scene.clock.passes(1_000)
+  await timer(scene)
+  scene.provider('job').asks[0]!.answer(answers('x'.repeat(100_000)))
+  await settle()
+  const closed = scene.worker.close(1_000)
+  await scene.clock.passes(2_000)
+  await closed
+  const [attempt] = (await scene.read()).steps['read']!.attempts
+  expect(attempt).toMatchObject({ outcome: null, handle: 'job-1' })
+})

@@ -27,17 +27,22 @@ const done = (handle?: string): WebhookNews => ({
 })
 
 type Change = {
+  read?: Promise<never>
+  storageAway?: true
   doc?: RecordDocument | null
   news?: WebhookNews | Error
   call?: typeof about | null
   found?: string | null
 }
 
-const take = async (change: Change = {}, token: string | null = 'token', provider = 'job') => {
+const begin = (change: Change = {}, token: string | null = 'token', provider = 'job') => {
   const events: CallEvent[] = []
+  const clock = createHandClock()
+  const blobs = createMemoryBlobStore()
+  const away = () => Promise.reject(Object.assign(new Error('Away.'), { code: 'store-unavailable' }))
   const { doc = awaiting(), news = done('job-1'), call: named = about, found = null } = change
   const webhooks = createWebhooks({
-    readers: new Map([['job', () => (news instanceof Error ? Promise.reject(news) : news)]]),
+    readers: new Map([['job', () => change.read ?? (news instanceof Error ? Promise.reject(news) : news)]]),
     terms: new Map([['job', terms['job']!]]),
     readToken: () => named,
     pipelines: pipelineSet([compiled]),
@@ -47,12 +52,17 @@ const take = async (change: Change = {}, token: string | null = 'token', provide
       events.push(event)
       return { applied: true }
     },
-    blobs: createMemoryBlobStore(),
-    clock: createHandClock(),
+    blobs: change.storageAway ? { ...blobs, put: away } : blobs,
+    clock,
     random: () => 0.5,
     signal: new AbortController().signal,
   })
-  return { outcome: await webhooks(provider, token, delivery), events }
+  return { taking: webhooks(provider, token, delivery), events, clock }
+}
+
+const take = async (...given: Parameters<typeof begin>) => {
+  const { taking, events } = begin(...given)
+  return { outcome: await taking, events }
 }
 
 it('an answer is the call’s, and is delivered as such', async () => {
@@ -105,4 +115,23 @@ describe('is about no call here', () => {
 it('without a token the call is found by the provider’s own id', async () => {
   const { outcome, events } = await take({ found: 'r1' }, null)
   expect([outcome, events.map(({ type }) => type)]).toEqual(['saved', ['CALL_SUCCEEDED']])
+})
+
+describe('waits for nothing without end', () => {
+  it('a reader that never answers: it is to be sent again', async () => {
+    const { taking, events, clock } = begin({ read: new Promise<never>(() => {}) })
+    const refused = expect(taking).rejects.toMatchObject({ code: 'store-unavailable' })
+    await clock.passes(10_000)
+    await refused
+    expect(events).toEqual([])
+  })
+
+  it('storage that is away: it is not acknowledged, and the call is no more in doubt than before', async () => {
+    const large = { ...answers('x'.repeat(100_000)), handle: 'job-1' }
+    const { taking, events, clock } = begin({ news: { kind: 'answer', answer: large }, storageAway: true })
+    const refused = expect(taking).rejects.toMatchObject({ code: 'store-unavailable' })
+    for (let passed = 0; passed < 15_000; passed += 500) await clock.passes(500)
+    await refused
+    expect(events).toEqual([])
+  })
 })

@@ -63,7 +63,13 @@ export const createCounterQueue = (deps: {
       const batch = line.settled
       line.settled = []
       // What gets lost here is found by the next recount.
-      await deps.states.settle(line.key, batch).catch((error: unknown) => deps.failed('Settling reservations', error))
+      try {
+        await deps.states.settle(line.key, batch)
+      } catch (error) {
+        deps.failed('Settling reservations', error)
+        // While storage is away each would wait for its limit, and the process could not end.
+        if (closing.signal.aborted) return
+      }
     }
   }
 
