@@ -134,6 +134,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
     store: createMongoRecordStore(db, { sinks }),
     blobs: createMongoBlobStore(db),
     heartbeats: createMongoHeartbeats(db),
+    states: createMongoProviderStates(db),
     bus: createNatsHintBus(options.nats, { log, prefix }),
     providers: makeProviders(config, options, childRecords),
   }
@@ -162,13 +163,12 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       waiting: [],
     },
   })
-  const providerStates = createMongoProviderStates(db)
   const gate = runsWorker
     ? createGate({
         providers: new Map([...ports.providers].filter(([name]) => isOwn(name))),
         limits: Object.fromEntries(Object.entries(config.providers).map(([name, { limits }]) => [name, limits])),
         budgets: config.budgets ?? [],
-        states: providerStates,
+        states: ports.states,
         clock,
         random: Math.random,
         processes: () => liveness.members().filter(({ roles }) => roles.includes('worker')).length,
@@ -268,7 +268,7 @@ export const createEndstate = async (config: EndstateConfig, options: EndstateOp
       return delivered
     },
     webhook,
-    providers: createProviderReports({ providers: reportedProviders(config), states: providerStates, clock }),
+    providers: createProviderReports({ providers: reportedProviders(config), states: ports.states, clock }),
     audit: ({ source, ...how }) =>
       auditLines(audit, { ...how, scope: { kind: 'all', ...(source !== undefined && { source }) } }),
     audited: () => auditReports.last(),

@@ -46,6 +46,25 @@ export type SessionOptions = {
   responseBytesMax: number
 }
 
+/** What the settings of every adapter over HTTP hold. */
+export type ConnectionSettings = {
+  baseUrl: URL
+  headers: { [name: string]: string | Secret }
+  apiKey?: Secret | undefined
+  apiKeyScheme?: string | undefined
+  slots: number
+  connectTimeoutMs: number
+  responseBytesMax: number
+}
+
+/** As many kept connections as calls at once. Throws TypeError for a header that can't be sent. */
+export const openSession = (provider: string, settings: ConnectionSettings, deps: ProviderDeps): HttpSession => {
+  const { baseUrl, headers, apiKey, apiKeyScheme, slots, connectTimeoutMs, responseBytesMax } = settings
+  const key = { apiKey, ...(apiKeyScheme !== undefined && { apiKeyScheme }) }
+  const limits = { connectionsMax: slots, connectTimeoutMs, responseBytesMax }
+  return createHttpSession({ provider, baseUrl, headers, ...key, ...limits }, deps)
+}
+
 /** Resolves the secrets. Throws TypeError for a header that can't be sent. */
 export function createHttpSession(options: SessionOptions, { secret }: ProviderDeps): HttpSession {
   const target = createWireTarget(options.baseUrl, options.connectionsMax)

@@ -14,7 +14,7 @@ import { ask, BAD_HANDLE, cancel, flatten, FOREIGN_PATH, ready } from './http-as
 import { parseRetryAfter } from './http-certainty.js'
 import type { HttpOptions } from './http-options.js'
 import { pathFor, readPlace } from './http-places.js'
-import { createHttpSession, parseJsonBody, readOutcome, type HttpSession, type Reading } from './http-session.js'
+import { openSession, parseJsonBody, readOutcome, type HttpSession, type Reading } from './http-session.js'
 import { readHttpOptions, type HttpSettings, type JobSettings } from './http-settings.js'
 import { carryUrl, checkCarrying, createWebhookReader } from './http-webhook.js'
 
@@ -34,19 +34,7 @@ export function http(options: HttpOptions): ProviderFactory {
 }
 
 function createHttpProvider(name: string, settings: HttpSettings, deps: ProviderDeps): Provider {
-  const session = createHttpSession(
-    {
-      provider: name,
-      baseUrl: settings.url,
-      headers: settings.headers,
-      apiKey: settings.apiKey,
-      apiKeyScheme: settings.apiKeyScheme,
-      connectionsMax: settings.slots,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      responseBytesMax: settings.responseBytesMax,
-    },
-    deps,
-  )
+  const session = openSession(name, { ...settings, baseUrl: settings.url }, deps)
   const { job, lookup } = settings
   return {
     terms: { name, ...settings.terms },

@@ -8,6 +8,10 @@ import { isSecret, type Secret } from './secret.js'
 export const secretOption = z.custom<Secret>(isSecret, "is not written as env('NAME')")
 export const fieldOption = z.string().regex(/^\w{1,100}$/, "is no name of a model's field")
 export const functionOption = z.custom<never>((value) => typeof value === 'function', 'is no function')
+/** Headers of a server of one's own, or of a gateway before it. */
+export const headersOption = z
+  .record(z.string().regex(/^[A-Za-z0-9-]{1,100}$/, 'is no header name'), z.union([z.string(), secretOption]))
+  .default({})
 export const slotsOption = z.int().min(1).max(10_000)
 export const responseBytesOption = z
   .int()

@@ -14,6 +14,9 @@ export const FAULTPOINTS = {
   'store.save.before': 'The decision is made, nothing of it is stored.',
   'store.save.after': 'The save is durable; nobody has acted on it, no hint is acked.',
   'store.load.before': 'A worker holds a hint and has not read the record.',
+  'store.markSending.before': 'A charge is about to leave; nothing says that it may have.',
+  'store.markSent.before': 'A charge has left; it would leave again.',
+  'blobs.get.before': 'Large content is needed and has not been read.',
   'blobs.put.before': 'Large content has not reached the database.',
   'blobs.put.after': 'Large content is stored; the record does not name it yet.',
   'bus.publish.before': 'The record is stored; nobody has been told.',
@@ -23,6 +26,11 @@ export const FAULTPOINTS = {
   'provider.call.after': 'The provider has answered; nothing of the answer is stored.',
   'provider.ask.before': 'A call is in doubt, or runs as a job; the provider has not been asked.',
   'provider.ask.after': 'The provider has told what became of the call; nothing of it is stored.',
+  'provider.cancel.before': 'A job that nobody needs has not been asked to end.',
+  'states.lease.before': 'A worker has no permit for a limited provider.',
+  'states.reserve.before': 'A call waits for money; nothing is reserved.',
+  'states.reserve.after': 'Money is reserved for a call that is not decided yet.',
+  'states.settle.before': 'A call has ended; what it did not cost is still reserved.',
   'provider.progress': 'The provider has told its own id of a running call; it is not stored.',
 } as const
 
@@ -59,10 +67,22 @@ const aroundStore = (store: Ports['store'], reach: Reach): Ports['store'] => ({
     await reach('store.load.before', { records: ids, events: [] })
     return store.load(ids, options)
   },
+  async markSending(sink, sending) {
+    await reach('store.markSending.before', { records: sending.map(({ id }) => id), events: [] })
+    await store.markSending(sink, sending)
+  },
+  async markSent(sink, sent) {
+    await reach('store.markSent.before', { records: sent.map(({ id }) => id), events: [] })
+    await store.markSent(sink, sent)
+  },
 })
 
 const aroundBlobs = (blobs: Ports['blobs'], reach: Reach): Ports['blobs'] => ({
   ...blobs,
+  async *get(id) {
+    await reach('blobs.get.before', { records: [], events: [] })
+    yield* blobs.get(id)
+  },
   async put(bytes, options) {
     await reach('blobs.put.before', { records: [], events: [] })
     const put = await blobs.put(bytes, options)
@@ -70,6 +90,27 @@ const aroundBlobs = (blobs: Ports['blobs'], reach: Reach): Ports['blobs'] => ({
     return put
   },
 })
+
+const aroundStates = (states: Ports['states'], reach: Reach): Ports['states'] => {
+  const passing: Passing = { records: [], events: [] }
+  return {
+    ...states,
+    async lease(provider, ask) {
+      await reach('states.lease.before', passing)
+      return states.lease(provider, ask)
+    },
+    async reserve(key, limit, amounts) {
+      await reach('states.reserve.before', passing)
+      const reserved = await states.reserve(key, limit, amounts)
+      await reach('states.reserve.after', passing)
+      return reserved
+    },
+    async settle(key, settlements) {
+      await reach('states.settle.before', passing)
+      await states.settle(key, settlements)
+    },
+  }
+}
 
 const aroundBus = (bus: HintBus, reach: Reach): HintBus => {
   const watched = (delivery: Delivery): Delivery => ({
@@ -105,7 +146,12 @@ const aroundProvider = (provider: Provider, reach: Reach): Provider => {
     terms: provider.terms,
     slots: provider.slots,
     ...(build && { build: (parts) => build.call(provider, parts) }),
-    ...(cancel && { cancel: (question, signal) => cancel.call(provider, question, signal) }),
+    ...(cancel && {
+      async cancel(question, signal) {
+        await reach('provider.cancel.before', passing(question))
+        await cancel.call(provider, question, signal)
+      },
+    }),
     ...(ready && { ready: (signal) => ready.call(provider, signal) }),
     async call(request, signal) {
       await reach('provider.call.before', passing(request))
@@ -137,6 +183,7 @@ export const withFaultpoints =
     store: aroundStore(ports.store, reach),
     blobs: aroundBlobs(ports.blobs, reach),
     heartbeats: ports.heartbeats,
+    states: aroundStates(ports.states, reach),
     bus: aroundBus(ports.bus, reach),
     providers: new Map([...ports.providers].map(([name, provider]) => [name, aroundProvider(provider, reach)])),
   })

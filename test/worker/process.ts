@@ -7,6 +7,7 @@ import type { Compiled } from '../../src/machines/compile.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import { createGroupCommit } from '../../src/persistence/group-commit.js'
 import { createMemoryBlobStore } from '../../src/persistence/memory-blob-store.js'
+import { createMemoryProviderStates } from '../../src/persistence/memory-provider-states.js'
 import { createMemoryHeartbeats } from '../../src/persistence/memory-heartbeats.js'
 import type { NatsConnection } from 'nats'
 import type { Role, Shared } from '../../src/roles.js'
@@ -92,7 +93,7 @@ export const startProcess = async (world: World, options: ProcessOptions) => {
     members: () => liveness.members(),
     clock,
   })
-  const ports = { store, blobs, heartbeats, bus, providers }
+  const ports = { store, blobs, heartbeats, bus, providers, states: createMemoryProviderStates({ clock }) }
   const base = {
     // Only the names of the providers are read.
     config: { providers: Object.fromEntries(providers), pipelines: [], sources: [] } as unknown as EndstateConfig,

@@ -10,7 +10,7 @@ import { performance } from 'node:perf_hooks'
 import { z } from 'zod'
 import type { CallAnswer, CallRequest, Provider, ProviderDeps, ProviderFactory } from '../contract.js'
 import {
-  createHttpSession,
+  openSession,
   NO_STATUS_RULES,
   parseJsonBody,
   readOutcome,
@@ -41,17 +41,8 @@ export function anthropic(options: AnthropicOptions): ProviderFactory {
 }
 
 function createAnthropicProvider(name: string, settings: AnthropicSettings, deps: ProviderDeps): Provider {
-  const session = createHttpSession(
-    {
-      provider: name,
-      baseUrl: settings.baseUrl,
-      headers: { 'anthropic-version': settings.apiVersion, ...settings.headers, 'x-api-key': settings.apiKey },
-      connectionsMax: settings.slots,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      responseBytesMax: settings.responseBytesMax,
-    },
-    deps,
-  )
+  const headers = { 'anthropic-version': settings.apiVersion, ...settings.headers, 'x-api-key': settings.apiKey }
+  const session = openSession(name, { ...settings, apiKey: undefined, headers }, deps)
   return {
     terms: { name, ...settings.terms },
     slots: settings.slots,

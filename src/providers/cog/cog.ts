@@ -28,7 +28,7 @@ import type {
   ProviderFactory,
   RequestParts,
 } from '../contract.js'
-import { createHttpSession, NO_STATUS_RULES, parseJsonBody, readOutcome, type HttpSession } from '../http-session.js'
+import { openSession, NO_STATUS_RULES, parseJsonBody, readOutcome, type HttpSession } from '../http-session.js'
 import { buildModelInput } from '../replicate/model-input.js'
 import { isRunning, parsePrediction, readEnded } from '../replicate/prediction.js'
 import { readCogOptions, type CogOptions, type CogSettings } from './options.js'
@@ -54,18 +54,7 @@ export function cog(options: CogOptions): ProviderFactory {
 }
 
 function createCogProvider(name: string, settings: CogSettings, deps: ProviderDeps): Provider {
-  const session = createHttpSession(
-    {
-      provider: name,
-      baseUrl: settings.baseUrl,
-      headers: settings.headers,
-      apiKey: settings.apiKey,
-      connectionsMax: settings.slots,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      responseBytesMax: settings.responseBytesMax,
-    },
-    deps,
-  )
+  const session = openSession(name, settings, deps)
   return {
     terms: { name, ...settings.terms },
     slots: settings.slots,

@@ -10,6 +10,7 @@ import type { InputRules } from '../replicate/model-input.js'
 import {
   fieldOption,
   functionOption,
+  headersOption,
   readBaseUrl,
   RESPONSE_BYTES_DEFAULT,
   responseBytesOption,
@@ -62,9 +63,7 @@ export type CogSettings = {
 /** Durations keep their own type, checked by parseDuration. */
 const Options = z.strictObject({
   url: z.string(),
-  headers: z
-    .record(z.string().regex(/^[A-Za-z0-9-]{1,100}$/, 'is no header name'), z.union([z.string(), secretOption]))
-    .default({}),
+  headers: headersOption,
   apiKey: secretOption.optional(),
   inputField: z.union([fieldOption, z.literal(false)]).optional(),
   output: functionOption.optional(),

@@ -7,6 +7,7 @@ import type { ProviderTerms } from '../../machines/pipeline.js'
 import { parseDuration, type Duration } from '../durations.js'
 import {
   functionOption,
+  headersOption,
   readBaseUrl,
   RESPONSE_BYTES_DEFAULT,
   responseBytesOption,
@@ -64,9 +65,7 @@ const Options = z.strictObject({
   url: z.string(),
   model: z.string().min(1).max(200),
   version: z.string().min(1).max(100).optional(),
-  headers: z
-    .record(z.string().regex(/^[A-Za-z0-9-]{1,100}$/, 'is no header name'), z.union([z.string(), secretOption]))
-    .default({}),
+  headers: headersOption,
   apiKey: secretOption.optional(),
   output: functionOption.optional(),
   rejects: z.array(z.int().min(400).max(499)).default([]),

@@ -16,7 +16,7 @@ import { z } from 'zod'
 import type { Evidence } from '../../machines/record.js'
 import type { CallAnswer, CallRequest, Provider, ProviderDeps, ProviderFactory, RequestParts } from '../contract.js'
 import type { Failure, StatusRules } from '../http-certainty.js'
-import { createHttpSession, parseJsonBody, readOutcome, type HttpSession, type Reading } from '../http-session.js'
+import { openSession, parseJsonBody, readOutcome, type HttpSession, type Reading } from '../http-session.js'
 import { readInference, writeRequest, type KserveAnswer } from './inference.js'
 import { readKserveOptions, type KserveOptions, type KserveSettings } from './kserve-options.js'
 import { createReadiness } from './readiness.js'
@@ -39,18 +39,7 @@ export function kserve(options: KserveOptions): ProviderFactory {
 }
 
 function createKserveProvider(name: string, settings: KserveSettings, deps: ProviderDeps): Provider {
-  const session = createHttpSession(
-    {
-      provider: name,
-      baseUrl: settings.baseUrl,
-      headers: settings.headers,
-      apiKey: settings.apiKey,
-      connectionsMax: settings.slots,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      responseBytesMax: settings.responseBytesMax,
-    },
-    deps,
-  )
+  const session = openSession(name, settings, deps)
   const anyVersion = `${session.basePath}/v2/models/${encodeURIComponent(settings.model)}`
   const model =
     settings.version === null ? anyVersion : `${anyVersion}/versions/${encodeURIComponent(settings.version)}`

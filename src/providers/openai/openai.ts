@@ -6,7 +6,7 @@
  * bytes (request-body.ts), the call (calls.ts), the look-up (lookups.ts), the webhook (webhook.ts).
  */
 import type { Provider, ProviderDeps, ProviderFactory } from '../contract.js'
-import { createHttpSession, type HttpSession } from '../http-session.js'
+import { openSession, type HttpSession } from '../http-session.js'
 import { callOpenAi } from './calls.js'
 import { askCompletion, askResponse, pathOfResponse } from './lookups.js'
 import { readOpenAiOptions, type OpenAiOptions, type OpenAiSettings } from './openai-options.js'
@@ -30,18 +30,7 @@ export function openai(options: OpenAiOptions): ProviderFactory {
 }
 
 function createOpenAiProvider(name: string, settings: OpenAiSettings, deps: ProviderDeps): Provider {
-  const session = createHttpSession(
-    {
-      provider: name,
-      baseUrl: settings.baseUrl,
-      headers: settings.headers,
-      apiKey: settings.apiKey,
-      connectionsMax: settings.slots,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      responseBytesMax: settings.responseBytesMax,
-    },
-    deps,
-  )
+  const session = openSession(name, settings, deps)
   const lookUp = settings.mode === 'chat' ? askCompletion : askResponse
   return {
     terms: { name, ...settings.terms },

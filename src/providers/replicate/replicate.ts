@@ -24,7 +24,7 @@ import type {
   Question,
   RequestParts,
 } from '../contract.js'
-import { createHttpSession, NO_STATUS_RULES, parseJsonBody, readOutcome, type HttpSession } from '../http-session.js'
+import { openSession, NO_STATUS_RULES, parseJsonBody, readOutcome, type HttpSession } from '../http-session.js'
 import { findPrediction } from './find-prediction.js'
 import { buildModelInput } from './model-input.js'
 import { readReplicateOptions, type ReplicateOptions, type ReplicateSettings } from './options.js'
@@ -59,18 +59,7 @@ export function replicate(options: ReplicateOptions): ProviderFactory {
 }
 
 function createReplicateProvider(name: string, settings: ReplicateSettings, deps: ProviderDeps): Provider {
-  const session = createHttpSession(
-    {
-      provider: name,
-      baseUrl: settings.baseUrl,
-      headers: {},
-      apiKey: settings.apiKey,
-      connectionsMax: settings.slots,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      responseBytesMax: settings.responseBytesMax,
-    },
-    deps,
-  )
+  const session = openSession(name, { ...settings, headers: {} }, deps)
   return {
     terms: { name, ...settings.terms },
     slots: settings.slots,
