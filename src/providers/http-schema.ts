@@ -1,21 +1,20 @@
 /** The zod form of http's options: shapes and names. What belongs together is checked in http-settings.ts. */
+import {
+  headerName,
+  headerTrouble,
+  headersOption,
+  limitsOption,
+  responseBytesOption,
+  secretOption,
+  slotsOption,
+  spendMaxOption,
+} from './option-checks.js'
 import { z } from 'zod'
 import type { Place } from './http-options.js'
 import { JOB_STATUSES } from './http-options.js'
-import { DECIMAL_PATTERN } from './decimal.js'
 import { priceTableSchema } from './price-table.js'
 import { isSecret, type Secret } from './secret.js'
 
-const headerName = z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, 'is no header name')
-/** These say where a request ends: they are ours. */
-const framing = new Set(['content-length', 'transfer-encoding', 'connection', 'expect', 'host'])
-
-function headerTrouble(name: string): string | null {
-  if (framing.has(name.toLowerCase())) return 'is set by the provider itself'
-  return headerName.safeParse(name).success ? null : 'is no header name'
-}
-
-const secret = z.custom<Secret>(isSecret, "is not written as env('NAME')")
 const isFunction = (value: unknown): boolean => typeof value === 'function'
 const aFunction = z.custom<never>(isFunction, 'is no function').optional()
 const statuses = z.array(z.int().min(300).max(599))
@@ -98,7 +97,6 @@ const webhook = z.union(
   },
 )
 
-const perMinute = z.number().positive().optional()
 const usage = z.record(z.string().regex(/^[a-zA-Z][a-zA-Z0-9]{0,39}$/), z.number().nonnegative())
 const token = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,39}$/, 'is no authorization scheme such as "Key"')
 
@@ -106,42 +104,25 @@ const token = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,39}$/, 'is no authoriz
 export const HttpSchema = z.strictObject({
   url: z.string(),
   method: z.enum(['POST', 'PUT']).default('POST'),
-  headers: z
-    .record(z.string(), z.union([z.string(), secret]))
-    .superRefine((headers, context) => {
-      for (const name of Object.keys(headers)) {
-        const wrong = headerTrouble(name)
-        if (wrong !== null) context.addIssue({ code: 'custom', path: [name], message: wrong })
-      }
-    })
-    .default({}),
+  headers: headersOption,
   keyHeader: headerName.default('Idempotency-Key'),
-  apiKey: secret.optional(),
+  apiKey: secretOption.optional(),
   apiKeyScheme: token.optional(),
-  slots: z.int().min(1).max(10_000).default(8),
+  slots: slotsOption.default(8),
   recovery: z.enum(['idempotent', 'retrievable', 'job', 'in-flight', 'blind']).default('blind'),
   keyTtl: duration.optional(),
   job: job.optional(),
   lookup: lookup.optional(),
   webhook: webhook.optional(),
   cost: z.enum(['paid', 'free']),
-  limits: z.strictObject({ requestsPerMinute: perMinute, tokensPerMinute: perMinute }).optional(),
+  limits: limitsOption.optional(),
   model: z.string().min(1).max(200).optional(),
   longestRun: duration.optional(),
-  spendMax: z
-    .strictObject({
-      amount: z.string().regex(DECIMAL_PATTERN, 'is no decimal string such as "0.40"'),
-      currency: z.string().regex(/^[A-Z]{3}$/, 'is no currency such as "EUR"'),
-    })
-    .optional(),
+  spendMax: spendMaxOption.optional(),
   prices: priceTableSchema.optional(),
   usageMax: usage.optional(),
   connectTimeout: duration.optional(),
-  responseBytesMax: z
-    .int()
-    .min(1)
-    .max(1024 * 1024 * 1024)
-    .default(16 * 1024 * 1024),
+  responseBytesMax: responseBytesOption,
   notExecuted: statuses.default([]),
   executed: statuses.default([]),
   retryable: statuses.optional(),

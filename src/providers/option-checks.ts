@@ -8,21 +8,48 @@ import { isSecret, type Secret } from './secret.js'
 export const secretOption = z.custom<Secret>(isSecret, "is not written as env('NAME')")
 export const fieldOption = z.string().regex(/^\w{1,100}$/, "is no name of a model's field")
 export const functionOption = z.custom<never>((value) => typeof value === 'function', 'is no function')
-/** Headers of a server of one's own, or of a gateway before it. */
+/** RFC 9110, 5.6.2. */
+export const headerName = z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, 'is no header name')
+/** These say where a request ends: they are ours. */
+const FRAMING = new Set(['content-length', 'transfer-encoding', 'connection', 'expect', 'host'])
+
+export const headerTrouble = (name: string): string | null => {
+  if (FRAMING.has(name.toLowerCase())) return 'is set by the provider itself'
+  return headerName.safeParse(name).success ? null : 'is no header name'
+}
+
 export const headersOption = z
-  .record(z.string().regex(/^[A-Za-z0-9-]{1,100}$/, 'is no header name'), z.union([z.string(), secretOption]))
+  .record(z.string(), z.union([z.string(), secretOption]))
+  .superRefine((headers, context) => {
+    for (const name of Object.keys(headers)) {
+      const wrong = headerTrouble(name)
+      if (wrong !== null) context.addIssue({ code: 'custom', path: [name], message: wrong })
+    }
+  })
   .default({})
+const perMinute = z.int().min(1).max(1_000_000_000).exactOptional()
+/** What the account is known to have. */
+export const limitsOption = z.strictObject({ requestsPerMinute: perMinute, tokensPerMinute: perMinute })
+/** Fields of the body that the adapter has no option for; `own` are those that it sets itself. */
+export const extraOption = (own: readonly string[]) =>
+  z
+    .record(z.string(), z.unknown())
+    .superRefine((extra, context) => {
+      for (const field of own)
+        if (field in extra)
+          context.addIssue({ code: 'custom', path: [field], message: 'is set by the provider: use its own option' })
+    })
+    .default({})
 export const slotsOption = z.int().min(1).max(10_000)
 export const responseBytesOption = z
   .int()
   .min(1)
   .max(1024 * 1024 * 1024)
+  .default(16 * 1024 * 1024)
 export const spendMaxOption = z.strictObject({
   amount: z.string().regex(DECIMAL_PATTERN, 'is no decimal string such as "0.40"'),
   currency: z.string().regex(/^[A-Z]{3}$/, 'is no currency such as "EUR"'),
 })
-
-export const RESPONSE_BYTES_DEFAULT = 16 * 1024 * 1024
 
 /** What is wrong, by option; of one that there is not, those that there are. */
 export const wrongWith = (error: z.ZodError, schema: z.ZodType): string =>

@@ -2,14 +2,22 @@
  * What `anthropic({ … })` may be told, checked when the config is loaded: a mistake is named with its setting, and no
  * secret is read here.
  */
-import { wrongWith } from '../option-checks.js'
+import {
+  extraOption,
+  headersOption,
+  limitsOption,
+  responseBytesOption,
+  secretOption,
+  slotsOption,
+  spendMaxOption,
+  wrongWith,
+} from '../option-checks.js'
 import { z } from 'zod'
 import type { ProviderTerms } from '../../machines/pipeline.js'
-import { DECIMAL_PATTERN } from '../decimal.js'
 import { parseDuration, type Duration } from '../durations.js'
 import type { ModelDefaults } from '../model-request.js'
 import { priceTableSchema, spendBound, type PriceTable } from '../price-table.js'
-import { isSecret, type Secret } from '../secret.js'
+import { type Secret } from '../secret.js'
 
 export type AnthropicOptions = {
   /** For example `claude-opus-5-5`. */
@@ -89,49 +97,27 @@ const OWN_FIELDS = [
   'tool_choice',
 ] as const
 
-const secret = z.custom<Secret>(isSecret, "is not written as env('NAME')")
-/** Those that say where a request ends are the wire's own. */
-const headerName = z
-  .string()
-  .regex(/^(?!(content-length|transfer-encoding|connection|expect|host)$)[A-Za-z0-9-]{1,100}$/i, 'is no header to set')
 const tokens = z.int().min(1).max(10_000_000)
-const perMinute = z.int().min(1).max(1_000_000_000).exactOptional()
 
 const Options = z.strictObject({
   model: z.string().regex(/^[\w.:@/-]{1,100}$/, 'is no name of a model such as "claude-opus-5-5"'),
-  apiKey: secret,
+  apiKey: secretOption,
   apiVersion: z.enum(API_VERSIONS).default('2026-10-21'),
   baseUrl: z.string().default('https://api.anthropic.com'),
-  headers: z.record(headerName, z.union([z.string(), secret])).default({}),
+  headers: headersOption,
   instructions: z.string().min(1).optional(),
   maxOutputTokens: tokens.default(4096),
   temperature: z.number().min(0).max(1).optional(),
   output: z.enum(OUTPUTS).default('schema'),
-  extra: z
-    .record(z.string(), z.unknown())
-    .superRefine((extra, context) => {
-      for (const field of OWN_FIELDS)
-        if (field in extra)
-          context.addIssue({ code: 'custom', path: [field], message: 'is set by the provider: use its own option' })
-    })
-    .default({}),
+  extra: extraOption(OWN_FIELDS),
   prices: priceTableSchema.optional(),
   contextTokensMax: tokens.default(1_000_000),
-  spendMax: z
-    .strictObject({
-      amount: z.string().regex(DECIMAL_PATTERN, 'is no decimal string such as "0.40"'),
-      currency: z.string().regex(/^[A-Z]{3}$/, 'is no currency such as "EUR"'),
-    })
-    .optional(),
-  slots: z.int().min(1).max(10_000).default(8),
-  limits: z.strictObject({ requestsPerMinute: perMinute, tokensPerMinute: perMinute }).optional(),
+  spendMax: spendMaxOption.optional(),
+  slots: slotsOption.default(8),
+  limits: limitsOption.optional(),
   longestRun: z.unknown().optional(),
   connectTimeout: z.unknown().optional(),
-  responseBytesMax: z
-    .int()
-    .min(1)
-    .max(1024 * 1024 * 1024)
-    .default(16 * 1024 * 1024),
+  responseBytesMax: responseBytesOption,
 })
 
 /** Throws TypeError naming the setting and what is wrong with it. */

@@ -12,7 +12,6 @@ import {
   functionOption,
   headersOption,
   readBaseUrl,
-  RESPONSE_BYTES_DEFAULT,
   responseBytesOption,
   secretOption,
   slotsOption,
@@ -73,7 +72,7 @@ const Options = z.strictObject({
   slots: slotsOption.default(1),
   longestRun: z.unknown().optional(),
   connectTimeout: z.unknown().optional(),
-  responseBytesMax: responseBytesOption.default(RESPONSE_BYTES_DEFAULT),
+  responseBytesMax: responseBytesOption,
 })
 
 /** Throws TypeError naming the setting and what is wrong with it. */

@@ -12,13 +12,21 @@
  * | store: false | stream or chat | `blind` |
  * | compatible | chat | `blind` |
  */
-import { wrongWith } from '../option-checks.js'
+import {
+  extraOption,
+  headersOption,
+  limitsOption,
+  responseBytesOption,
+  secretOption,
+  slotsOption,
+  spendMaxOption,
+  wrongWith,
+} from '../option-checks.js'
 import { z } from 'zod'
 import type { ProviderTerms } from '../../machines/pipeline.js'
-import { DECIMAL_PATTERN } from '../decimal.js'
 import { parseDuration, type Duration } from '../durations.js'
 import { priceTableSchema, type PriceTable } from '../price-table.js'
-import { isSecret, type Secret } from '../secret.js'
+import { type Secret } from '../secret.js'
 
 export type OpenAiOptions = {
   model: string
@@ -117,16 +125,6 @@ const OWN_FIELDS = [
   'n',
 ] as const
 
-const secret = z.custom<Secret>(isSecret, "is not written as env('NAME')")
-/** Those that say where a request ends are not for options. */
-const headerName = z
-  .string()
-  .regex(
-    /^(?!(content-length|transfer-encoding|connection|expect|host)$)[a-z0-9-]{1,100}$/i,
-    'is no header name, or is set by the provider itself',
-  )
-const limit = z.int().min(1).optional()
-
 const Options = z.strictObject({
   model: z.string().min(1).max(200),
   api: z.enum(['responses', 'chat']).optional(),
@@ -136,37 +134,24 @@ const Options = z.strictObject({
   compatible: z.boolean().default(false),
   cost: z.enum(['paid', 'free']).optional(),
   baseUrl: z.string().optional(),
-  apiKey: secret.optional(),
-  headers: z.record(headerName, z.union([z.string(), secret])),
+  apiKey: secretOption.optional(),
+  headers: headersOption,
   instructions: z.string().min(1).optional(),
   maxOutputTokens: z.int().min(1).optional(),
   temperature: z.number().min(0).max(2).optional(),
-  extra: z.record(z.string(), z.unknown()).superRefine((extra, context) => {
-    for (const field of OWN_FIELDS)
-      if (field in extra)
-        context.addIssue({ code: 'custom', path: [field], message: 'is set by the provider: use its own option' })
-  }),
+  extra: extraOption(OWN_FIELDS),
   output: z.enum(['json', 'text']).default('json'),
   schema: z.boolean().default(true),
   prices: priceTableSchema.optional(),
   contextTokensMax: z.int().min(1).default(1_050_000),
-  spendMax: z
-    .strictObject({
-      amount: z.string().regex(DECIMAL_PATTERN, 'is no decimal string such as "0.40"'),
-      currency: z.string().regex(/^[A-Z]{3}$/, 'is no currency such as "EUR"'),
-    })
-    .optional(),
-  slots: z.int().min(1).max(10_000).default(8),
-  limits: z.strictObject({ requestsPerMinute: limit, tokensPerMinute: limit }).optional(),
+  spendMax: spendMaxOption.optional(),
+  slots: slotsOption.default(8),
+  limits: limitsOption.optional(),
   longestRun: z.unknown().optional(),
   lookupLag: z.unknown().optional(),
-  webhookSecret: secret.optional(),
+  webhookSecret: secretOption.optional(),
   connectTimeout: z.unknown().optional(),
-  responseBytesMax: z
-    .int()
-    .min(1)
-    .max(1024 * 1024 * 1024)
-    .default(16 * 1024 * 1024),
+  responseBytesMax: responseBytesOption,
 })
 
 type Parsed = z.infer<typeof Options>

@@ -12,7 +12,6 @@ import {
   fieldOption,
   functionOption,
   readBaseUrl,
-  RESPONSE_BYTES_DEFAULT,
   responseBytesOption,
   secretOption,
   slotsOption,
@@ -108,7 +107,7 @@ const Options = z.strictObject({
   longestRun: z.unknown().optional(),
   baseUrl: z.string().default('https://api.replicate.com/v1'),
   connectTimeout: z.unknown().optional(),
-  responseBytesMax: responseBytesOption.default(RESPONSE_BYTES_DEFAULT),
+  responseBytesMax: responseBytesOption,
 })
 
 /** Throws TypeError naming the setting and what is wrong with it. */
