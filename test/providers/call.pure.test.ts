@@ -302,3 +302,15 @@ describe('the pause before the next try', () => {
     })
   })
 })
+
+test('what is kept of the usage is bounded: names and amounts that are such, and not without end', async () => {
+  const many = Object.fromEntries(Array.from({ length: 40 }, (_, n) => [`unit${n}`, n]))
+  const odd = { inputTokens: 12, outputTokens: Number.NaN, pages: -1, 'a b': 3 }
+  const usageOf = async (usage: object) => {
+    const result = await performCall(answering({ ...succeeds(1), usage } as CallAnswer), aRequest(), options())
+    return result.kind === 'succeeded' ? result.usage : null
+  }
+  expect(Object.keys((await usageOf(many))!)).toHaveLength(16)
+  expect(await usageOf(odd)).toEqual({ inputTokens: 12 })
+  expect(await usageOf({ seconds: Number.POSITIVE_INFINITY })).toBeNull()
+})

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { stateLabel } from '../../src/machines/advance.js'
 import type { RecordDocument } from '../../src/machines/record.js'
 import type { CallReport, Gate } from '../../src/providers/gate.js'
+import { hintReady } from '../../src/roles.js'
+import { held, live } from '../machines/life.js'
 import { after, compile, pipeline, step } from '../machines/pipelines.js'
 import { settle } from './hand-clock.js'
 import { answers, refuses } from './hand-provider.js'
@@ -224,4 +226,17 @@ it('a refusal’s Retry-After is told to the gate as a pause', async () => {
   scene.provider('job').calls[0]!.answer({ ...refuses(), retryAfterMs: 7_000 } as never)
   await settle()
   expect(reports).toMatchObject([{ record: 'r1', outcome: 'failed', kind: 'not-executed', limits: { pauseMs: 7_000 } }])
+})
+
+it('a step that is held is hinted by the feeder at its time, not at once by the save that holds it', () => {
+  const life = live(job)
+  const before = life.doc
+  life.does(held('read', 'job', 'wait', after(60_000)))
+  const hinted: string[] = []
+  const loadView = { mayHint: () => true, hinted: (name: string) => void hinted.push(name) }
+  const ports = { bus: { publish: () => Promise.resolve() } }
+  hintReady({ loadView, ports } as never, before, life.doc)
+  expect(hinted).toEqual([])
+  hintReady({ loadView, ports } as never, { ...before, queue: [] }, before)
+  expect(hinted).toEqual(['job'])
 })

@@ -29,8 +29,8 @@ import type {
   RequestParts,
 } from '../contract.js'
 import { openSession, NO_STATUS_RULES, parseJsonBody, readOutcome, type HttpSession } from '../http-session.js'
-import { buildModelInput } from '../replicate/model-input.js'
-import { isRunning, parsePrediction, readEnded } from '../replicate/prediction.js'
+import { buildModelInput } from '../predictions/model-input.js'
+import { isRunning, parsePrediction, readEnded } from '../predictions/prediction.js'
 import { readCogOptions, type CogOptions, type CogSettings } from './options.js'
 
 export type { CogOptions } from './options.js'

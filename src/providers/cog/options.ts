@@ -6,7 +6,7 @@ import { z } from 'zod'
 import type { ProviderTerms } from '../../machines/pipeline.js'
 import { parseDuration, type Duration } from '../durations.js'
 import { priceTableSchema, spendBound, type PriceTable } from '../price-table.js'
-import type { InputRules } from '../replicate/model-input.js'
+import type { InputRules } from '../predictions/model-input.js'
 import {
   fieldOption,
   functionOption,
@@ -18,7 +18,7 @@ import {
   spendMaxOption,
   wrongWith,
 } from '../option-checks.js'
-import type { PredictionRules } from '../replicate/prediction.js'
+import type { PredictionRules } from '../predictions/prediction.js'
 import type { Secret } from '../secret.js'
 
 export type CogOptions = {

@@ -12,7 +12,7 @@
  */
 import { z } from 'zod'
 import type { AskAnswer, Question } from '../contract.js'
-import { parsePrediction, type Prediction } from './prediction.js'
+import { parsePrediction, type Prediction } from '../predictions/prediction.js'
 
 /** Clocks differ, and a request may wait at a gateway. */
 const MARGIN_MS = 15 * 60 * 1000

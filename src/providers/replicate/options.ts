@@ -7,7 +7,7 @@ import type { ProviderTerms } from '../../machines/pipeline.js'
 import { parseDuration, type Duration } from '../durations.js'
 import { priceTableSchema, spendBound, type PriceTable } from '../price-table.js'
 import type { Secret } from '../secret.js'
-import type { InputRules } from './model-input.js'
+import type { InputRules } from '../predictions/model-input.js'
 import {
   fieldOption,
   functionOption,
@@ -18,7 +18,7 @@ import {
   spendMaxOption,
   wrongWith,
 } from '../option-checks.js'
-import type { PredictionRules } from './prediction.js'
+import type { PredictionRules } from '../predictions/prediction.js'
 
 export type ReplicateOptions = {
   /** An official model, `owner/name`. Exactly one of model, version and deployment is given. */

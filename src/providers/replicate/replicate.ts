@@ -26,9 +26,15 @@ import type {
 } from '../contract.js'
 import { openSession, NO_STATUS_RULES, parseJsonBody, readOutcome, type HttpSession } from '../http-session.js'
 import { findPrediction } from './find-prediction.js'
-import { buildModelInput } from './model-input.js'
+import { buildModelInput } from '../predictions/model-input.js'
 import { readReplicateOptions, type ReplicateOptions, type ReplicateSettings } from './options.js'
-import { isRunning, parsePrediction, readEnded, type Prediction, type ToldWithPrediction } from './prediction.js'
+import {
+  isRunning,
+  parsePrediction,
+  readEnded,
+  type Prediction,
+  type ToldWithPrediction,
+} from '../predictions/prediction.js'
 import { createWebhookReader } from './webhook.js'
 
 export type { ReplicateOptions } from './options.js'

@@ -11,7 +11,7 @@
 import { Webhook } from 'standardwebhooks'
 import { WebhookRefused, type ProviderDeps, type WebhookReader } from '../contract.js'
 import type { Secret } from '../secret.js'
-import { isRunning, parsePrediction, readEnded, type PredictionRules } from './prediction.js'
+import { isRunning, parsePrediction, readEnded, type PredictionRules } from '../predictions/prediction.js'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
