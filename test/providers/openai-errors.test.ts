@@ -1,29 +1,13 @@
 /** What `openai` makes of errors, deadlines and broken exchanges; and that a call is one POST in each mode. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Provider } from '../../src/providers/contract.js'
 import type { OpenAiOptions } from '../../src/providers/openai/openai.js'
 import { performCall } from '../../src/providers/call.js'
-import { startOpenAiServer, type OpenAiServer, type Plan } from '../support/protocol/openai-server.js'
+import type { Plan } from '../support/protocol/openai-server.js'
 import { aRequest, options } from './call-inputs.js'
-import { callOnce, providerFor, USUAL_OUTPUT } from './openai-fixture.js'
+import { callOnce, USUAL_OUTPUT, serveEach } from './openai-fixture.js'
 
-let server: OpenAiServer
-const providers: Provider[] = []
-beforeEach(async () => {
-  server = await startOpenAiServer()
-})
-afterEach(async () => {
-  for (const provider of providers.splice(0)) await provider.close()
-  await server.close()
-})
-
-function provider(more: Partial<OpenAiOptions> = {}): Provider {
-  const made = providerFor(server, more)
-  providers.push(made)
-  return made
-}
-
-const posts = () => server.requests.filter(({ method }) => method === 'POST')
+const { provider, posts, server } = serveEach()
 describe('errors', () => {
   type Refused = {
     refuse: NonNullable<Plan['refuse']>
@@ -94,7 +78,7 @@ describe('errors', () => {
     { refuse: { status: 503, code: 'slow_down' }, kind: 'not-executed', code: 'slow-down', retryable: true },
   ])('$refuse.status $refuse.code is $kind', async ({ refuse, kind, code, retryable, pauseMs }) => {
     for (const gpt of [provider(), provider({ background: true }), provider({ api: 'chat' })]) {
-      server.plan({ refuse })
+      server().plan({ refuse })
       const { answer, progress } = await callOnce(gpt)
       expect(answer).toMatchObject({ kind, code, evidence: { status: refuse.status, requestId: 'req_test_1' } })
       if (retryable !== undefined) expect(answer).toMatchObject({ retryable })
@@ -105,15 +89,13 @@ describe('errors', () => {
       expect(progress).toEqual([])
     }
     expect(posts()).toHaveLength(3)
-    expect(server.runs).toBe(0)
+    expect(server().runs).toBe(0)
   })
 
   test('the key goes before a header of the same name; a model that is not there is named', async () => {
-    const gpt = providerFor(server, { headers: { authorization: 'Bearer nobody' } })
-    providers.push(gpt)
+    const gpt = provider({ headers: { authorization: 'Bearer nobody' } })
     expect(await callOnce(gpt)).toMatchObject({ answer: { kind: 'succeeded' } })
-    const wrong = providerFor(server, { model: 'gpt-none' })
-    providers.push(wrong)
+    const wrong = provider({ model: 'gpt-none' })
     expect(await callOnce(wrong)).toMatchObject({ answer: { kind: 'not-executed', code: 'model-not-found' } })
   })
 })
@@ -135,10 +117,10 @@ describe('one call is one POST', () => {
     const gpt = provider(mode)
     // On a fresh connection and on a kept one.
     for (let call = 1; call <= 2; call += 1) {
-      server.plan(plan)
+      server().plan(plan)
       const { answer } = await callOnce(gpt)
       expect(answer.kind).not.toBe('succeeded')
-      server.plan({})
+      server().plan({})
       await callOnce(gpt)
       expect(posts()).toHaveLength(2 * call)
     }
@@ -158,17 +140,17 @@ describe('in time', () => {
   }
 
   test('slow headers: the deadline ends the call in doubt', async () => {
-    server.plan({ hold: 'status' })
+    server().plan({ hold: 'status' })
     const { result } = await inCallLayer(provider(), 150)
     expect(result).toMatchObject({ kind: 'uncertain', error: { code: 'deadline-exceeded' } })
     expect(posts()).toHaveLength(1)
   })
 
   test('a slow body: the deadline ends it in doubt, with the id once it was told', async () => {
-    server.plan({ hold: 'body' })
+    server().plan({ hold: 'body' })
     expect(await inCallLayer(provider(), 150)).toMatchObject({ result: { kind: 'uncertain' }, handles: [] })
     const created = 'data: {"type":"response.created","response":{"id":"resp_7","status":"in_progress"}}\n\n'
-    server.plan({ body: created, keepOpen: true })
+    server().plan({ body: created, keepOpen: true })
     expect(await inCallLayer(provider(), 150)).toMatchObject({
       result: { kind: 'uncertain', error: { code: 'stream-cut' } },
       handles: ['resp_7'],
@@ -177,11 +159,11 @@ describe('in time', () => {
   })
 
   test('headers that come late come in time', async () => {
-    server.plan({ hold: 'status' })
+    server().plan({ hold: 'status' })
     const gpt = provider({ api: 'chat' })
     const calling = callOnce(gpt)
-    await expect.poll(() => server.runs).toBe(1)
-    server.release()
+    await expect.poll(() => server().runs).toBe(1)
+    server().release()
     expect(await calling).toMatchObject({ answer: { kind: 'succeeded', output: USUAL_OUTPUT } })
   })
 })

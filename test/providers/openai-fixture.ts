@@ -1,8 +1,9 @@
 /** A provider of ours against the protocol server, and calls as the call layer makes them. */
+import { afterEach, beforeEach } from 'vitest'
 import type { CallAnswer, CallRequest, Progress, Provider, Question } from '../../src/providers/contract.js'
 import { openai, type OpenAiOptions } from '../../src/providers/openai/openai.js'
 import { env } from '../../src/providers/secret.js'
-import { OPENAI_TEST_KEY, type OpenAiServer } from '../support/protocol/openai-server.js'
+import { OPENAI_TEST_KEY, startOpenAiServer, type OpenAiServer } from '../support/protocol/openai-server.js'
 import { aRequest } from './call-inputs.js'
 
 export const PRICE = {
@@ -68,3 +69,29 @@ export const aQuestion = (overrides: Partial<Question> = {}): Question => ({
 
 export const askOnce = (provider: Provider, overrides: Partial<Question> = {}) =>
   provider.ask!(aQuestion(overrides), AbortSignal.timeout(10_000))
+
+/** The form that the steps of these tests ask for. */
+export const nameSchema = { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] }
+
+/** For each test of a file a server of its own, and providers on it that are closed after it. */
+export const serveEach = (options: Parameters<typeof startOpenAiServer>[0] = {}) => {
+  let server: OpenAiServer
+  const providers: Provider[] = []
+  beforeEach(async () => {
+    server = await startOpenAiServer(options)
+  })
+  afterEach(async () => {
+    for (const provider of providers.splice(0)) await provider.close()
+    await server.close()
+  })
+  return {
+    server: () => server,
+    /** `at`: another server than the test's own. */
+    provider(more: Partial<OpenAiOptions> = {}, at: Pick<OpenAiServer, 'baseUrl'> = server): Provider {
+      const made = providerFor(at, more)
+      providers.push(made)
+      return made
+    },
+    posts: () => server.requests.filter(({ method }) => method === 'POST'),
+  }
+}

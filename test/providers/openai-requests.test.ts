@@ -1,33 +1,9 @@
 /** What `openai` sends: the forms of inputs and conversations, the bounds of their cost, and readiness. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Provider } from '../../src/providers/contract.js'
-import type { OpenAiOptions } from '../../src/providers/openai/openai.js'
-import { startOpenAiServer, type OpenAiServer } from '../support/protocol/openai-server.js'
+import { describe, expect, test } from 'vitest'
 import { aRequest, bytesInput, jsonInput } from './call-inputs.js'
-import { callOnce, providerFor } from './openai-fixture.js'
+import { callOnce, nameSchema, serveEach } from './openai-fixture.js'
 
-let server: OpenAiServer
-const providers: Provider[] = []
-beforeEach(async () => {
-  server = await startOpenAiServer()
-})
-afterEach(async () => {
-  for (const provider of providers.splice(0)) await provider.close()
-  await server.close()
-})
-
-function provider(more: Partial<OpenAiOptions> = {}): Provider {
-  const made = providerFor(server, more)
-  providers.push(made)
-  return made
-}
-
-const posts = () => server.requests.filter(({ method }) => method === 'POST')
-const schema = {
-  type: 'object',
-  properties: { name: { type: 'string' } },
-  required: ['name'],
-}
+const { provider, posts, server } = serveEach()
 
 describe('what is sent', () => {
   test('an image, a PDF and JSON go as what they are, before the words', async () => {
@@ -85,7 +61,7 @@ describe('what is sent', () => {
 
   test('built twice, the same bytes; and what the answer may cost at most', async () => {
     const gpt = provider({ maxOutputTokens: 1000 })
-    const parts = aRequest({ request: { prompt: 'Who?' }, outputSchema: schema })
+    const parts = aRequest({ request: { prompt: 'Who?' }, outputSchema: nameSchema })
     const [one, two] = [await gpt.build!(parts), await gpt.build!(parts)]
     expect(one).toEqual(two)
     // 1,000 tokens out are 0.008; the rest bounds what goes in.
@@ -95,8 +71,8 @@ describe('what is sent', () => {
   })
 
   test('the text itself, where text is wanted', async () => {
-    server.plan({ text: 'Dear colleague,' })
-    const { answer } = await callOnce(provider({ output: 'text' }), { outputSchema: schema })
+    server().plan({ text: 'Dear colleague,' })
+    const { answer } = await callOnce(provider({ output: 'text' }), { outputSchema: nameSchema })
     expect(answer).toMatchObject({ kind: 'succeeded', output: 'Dear colleague,' })
     expect(JSON.parse(posts()[0]!.body)).not.toHaveProperty('text')
   })
@@ -105,8 +81,7 @@ describe('what is sent', () => {
     const signal = AbortSignal.timeout(5000)
     expect(await provider().ready!(signal)).toMatchObject({ ready: true })
     expect(await provider({ model: 'gpt-none' }).ready!(signal)).toMatchObject({ ready: false })
-    const gone = providerFor({ baseUrl: 'http://127.0.0.1:9/v1' })
-    providers.push(gone)
+    const gone = provider({}, { baseUrl: 'http://127.0.0.1:9/v1' })
     expect(await gone.ready!(signal)).toMatchObject({ ready: false })
   })
 })

@@ -2,48 +2,35 @@
  * Every mode of `openai` against a server that speaks the published protocol: what a call's end means, and how a call in
  * doubt is found again.
  */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Provider } from '../../src/providers/contract.js'
+import { describe, expect, test } from 'vitest'
 import type { OpenAiOptions } from '../../src/providers/openai/openai.js'
-import { startOpenAiServer, type OpenAiServer, type Plan } from '../support/protocol/openai-server.js'
+import type { Plan } from '../support/protocol/openai-server.js'
 import { reply, startWireServer } from './http-wire-server.js'
-import { askOnce, callOnce, providerFor, USUAL_OUTPUT, USUAL_SPEND, USUAL_USAGE } from './openai-fixture.js'
+import {
+  askOnce,
+  callOnce,
+  providerFor,
+  USUAL_OUTPUT,
+  USUAL_SPEND,
+  USUAL_USAGE,
+  nameSchema,
+  serveEach,
+} from './openai-fixture.js'
 
-let server: OpenAiServer
-const providers: Provider[] = []
-beforeEach(async () => {
-  server = await startOpenAiServer()
-})
-afterEach(async () => {
-  for (const provider of providers.splice(0)) await provider.close()
-  await server.close()
-})
-
-function provider(more: Partial<OpenAiOptions> = {}): Provider {
-  const made = providerFor(server, more)
-  providers.push(made)
-  return made
-}
-
-const posts = () => server.requests.filter(({ method }) => method === 'POST')
-const schema = {
-  type: 'object',
-  properties: { name: { type: 'string' } },
-  required: ['name'],
-}
+const { provider, posts, server } = serveEach()
 
 describe('a background response is a job', () => {
   const job = () => provider({ background: true })
 
   test('it is taken, waits, runs and ends; the look-up tells each', async () => {
     const gpt = job()
-    const { answer } = await callOnce(gpt, { outputSchema: schema })
-    expect(answer).toMatchObject({ kind: 'accepted', handle: server.lastId() })
-    const handle = server.lastId()
+    const { answer } = await callOnce(gpt, { outputSchema: nameSchema })
+    expect(answer).toMatchObject({ kind: 'accepted', handle: server().lastId() })
+    const handle = server().lastId()
     expect(await askOnce(gpt, { handle })).toMatchObject({ kind: 'accepted', handle })
-    server.finish(handle, 'started')
+    server().finish(handle, 'started')
     expect(await askOnce(gpt, { handle })).toMatchObject({ kind: 'accepted', handle })
-    server.finish(handle, { commentary: 'Let me see.' })
+    server().finish(handle, { commentary: 'Let me see.' })
     expect(await askOnce(gpt, { handle })).toMatchObject({
       kind: 'succeeded',
       output: USUAL_OUTPUT,
@@ -90,8 +77,8 @@ describe('a background response is a job', () => {
   ])('$code is $kind', async ({ end, kind, code, retryable }) => {
     const gpt = job()
     await callOnce(gpt)
-    const handle = server.lastId()
-    server.finish(handle, end)
+    const handle = server().lastId()
+    server().finish(handle, end)
     const answer = await askOnce(gpt, { handle })
     expect(answer).toMatchObject({ kind, code, retryable })
     expect(JSON.stringify(answer)).not.toContain('hunter2')
@@ -102,12 +89,10 @@ describe('a background response is a job', () => {
   test('an id that is not known is missing; another 404, or no answer, says nothing', async () => {
     const gpt = job()
     expect(await askOnce(gpt, { handle: 'resp_9999' })).toMatchObject({ kind: 'missing', evidence: { status: 404 } })
-    const wrong = providerFor({ baseUrl: server.baseUrl.replace('/v1', '/v2') }, { background: true })
-    providers.push(wrong)
+    const wrong = provider({ background: true }, { baseUrl: server().baseUrl.replace('/v1', '/v2') })
     expect(await askOnce(wrong, { handle: 'resp_9999' })).toMatchObject({ kind: 'unknown', code: 'http-404' })
     expect(await askOnce(gpt)).toMatchObject({ kind: 'unknown', code: 'cannot-be-asked' })
-    const gone = providerFor({ baseUrl: 'http://127.0.0.1:9/v1' }, { background: true })
-    providers.push(gone)
+    const gone = provider({ background: true }, { baseUrl: 'http://127.0.0.1:9/v1' })
     expect(await askOnce(gone, { handle: 'resp_0001' })).toMatchObject({ kind: 'unknown', code: 'connection-refused' })
   })
 
@@ -124,7 +109,7 @@ describe('a background response is a job', () => {
   test('cancelling asks for it, and only once there is an id', async () => {
     const gpt = job()
     await callOnce(gpt)
-    const handle = server.lastId()
+    const handle = server().lastId()
     const question = { record: 'rec-1', step: 'read', attempt: 1, generation: 1, requestKey: 'k' }
     const times = { startedAt: new Date(), sendBy: new Date(), deadlineMs: 1000 }
     await gpt.cancel!({ ...question, ...times, handle: null }, AbortSignal.timeout(1000))
@@ -137,44 +122,44 @@ describe('a background response is a job', () => {
   test.each<Plan>([{ cut: 'before-status' }, { cut: 0 }, { cut: 40 }, { body: '<html>' }, { body: '{"id":7}' }])(
     'an answer that breaks off is in doubt: the job may run (%j)',
     async (plan) => {
-      server.plan(plan)
+      server().plan(plan)
       expect(await callOnce(job())).toMatchObject({ answer: { kind: 'unknown' } })
       expect(posts()).toHaveLength(1)
-      expect(server.runs).toBe(1)
+      expect(server().runs).toBe(1)
     },
   )
 
   test('a state that OpenAI adds one day is a job that can be asked about', async () => {
-    server.plan({ body: '{"id":"resp_0001","status":"thinking"}' })
+    server().plan({ body: '{"id":"resp_0001","status":"thinking"}' })
     expect(await callOnce(job())).toMatchObject({ answer: { kind: 'accepted', handle: 'resp_0001' } })
   })
 })
 
 describe('a streamed response', () => {
   test('tells its id at once and its result at the end', async () => {
-    const { answer, progress } = await callOnce(provider(), { outputSchema: schema })
-    expect(progress).toEqual([{ handle: server.lastId() }])
+    const { answer, progress } = await callOnce(provider(), { outputSchema: nameSchema })
+    expect(progress).toEqual([{ handle: server().lastId() }])
     expect(answer).toMatchObject({
       kind: 'succeeded',
       output: USUAL_OUTPUT,
       spend: USUAL_SPEND,
       usage: USUAL_USAGE,
-      handle: server.lastId(),
-      evidence: { status: 200, finishReason: 'completed', responseId: server.lastId() },
+      handle: server().lastId(),
+      evidence: { status: 200, finishReason: 'completed', responseId: server().lastId() },
     })
     expect(posts()).toHaveLength(1)
     expect(JSON.parse(posts()[0]!.body)).toMatchObject({ stream: true, store: true })
   })
 
   test('the id is told while the run still goes on', async () => {
-    server.plan({ cut: 700, keepOpen: true })
+    server().plan({ cut: 700, keepOpen: true })
     const gpt = provider()
     const { answer, progress } = await callOnce(gpt)
     expect(progress).toEqual([{ handle: 'resp_0001' }])
     expect(answer).toMatchObject({ kind: 'unknown', code: 'stream-cut', handle: 'resp_0001' })
     // The run ended well all the same: the look-up finds what the stream lost.
     expect(await askOnce(gpt, { handle: 'resp_0001' })).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
-    expect(server.runs).toBe(1)
+    expect(server().runs).toBe(1)
   })
 
   test.each<{ end: Plan; kind: string; code: string }>([
@@ -194,14 +179,14 @@ describe('a streamed response', () => {
     },
     { end: { body: ': nothing\n\n' }, kind: 'unknown', code: 'stream-cut' },
   ])('$code in a stream is $kind', async ({ end, kind, code }) => {
-    server.plan(end)
+    server().plan(end)
     const { answer } = await callOnce(provider())
     expect(answer).toMatchObject({ kind, code })
     expect(JSON.stringify(answer)).not.toContain('hunter2')
   })
 
   test('a stream that said its end is over, also when the server leaves it open', async () => {
-    server.plan({ keepOpen: true })
+    server().plan({ keepOpen: true })
     const deadline = AbortSignal.timeout(8000)
     const { answer } = await callOnce(provider(), {}, deadline)
     expect(answer).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
@@ -210,14 +195,14 @@ describe('a streamed response', () => {
 
   test('one that is larger than the limit is in doubt: the look-up is smaller', async () => {
     const gpt = provider({ responseBytesMax: 2500 })
-    server.plan({ byteByByte: true })
+    server().plan({ byteByByte: true })
     const { answer } = await callOnce(gpt)
     expect(answer).toMatchObject({ kind: 'unknown', code: 'stream-cut', handle: 'resp_0001' })
     expect(await askOnce(gpt, { handle: 'resp_0001' })).toMatchObject({ kind: 'succeeded' })
   })
 
   test('bytes that come one by one, in the middle of characters, are the same answer', async () => {
-    server.plan({ byteByByte: true })
+    server().plan({ byteByByte: true })
     expect(await callOnce(provider())).toMatchObject({ answer: { kind: 'succeeded', output: USUAL_OUTPUT } })
   })
 
@@ -225,7 +210,7 @@ describe('a streamed response', () => {
     const gpt = provider({ store: false })
     expect(gpt.terms).toMatchObject({ recovery: 'blind', cost: 'paid' })
     expect(gpt.ask).toBeUndefined()
-    server.plan({ cut: 900 })
+    server().plan({ cut: 900 })
     expect(await callOnce(gpt)).toMatchObject({ answer: { kind: 'partial', code: 'stream-cut', retryable: true } })
     expect(JSON.parse(posts()[0]!.body)).toMatchObject({ store: false })
     expect(JSON.parse(posts()[0]!.body)).not.toHaveProperty('metadata')
@@ -236,13 +221,13 @@ describe('a stored chat completion', () => {
   const chat = (more: Partial<OpenAiOptions> = {}) => provider({ api: 'chat', ...more })
 
   test.each([{ stream: false }, { stream: true }])('answers, %j', async ({ stream }) => {
-    const { answer } = await callOnce(chat({ stream }), { outputSchema: schema })
+    const { answer } = await callOnce(chat({ stream }), { outputSchema: nameSchema })
     expect(answer).toMatchObject({
       kind: 'succeeded',
       output: USUAL_OUTPUT,
       spend: USUAL_SPEND,
       usage: USUAL_USAGE,
-      evidence: { finishReason: 'stop', model: 'gpt-test-2026-08-01', responseId: server.lastId() },
+      evidence: { finishReason: 'stop', model: 'gpt-test-2026-08-01', responseId: server().lastId() },
     })
     expect(posts()).toHaveLength(1)
     expect(JSON.parse(posts()[0]!.body)).toMatchObject({
@@ -258,11 +243,11 @@ describe('a stored chat completion', () => {
       const gpt = chat()
       // Another record's, before and after ours.
       await callOnce(gpt, { requestKey: 'rec-0.read.gpt.1' })
-      server.plan({ ...plan, text: '{"name":"ours"}' })
+      server().plan({ ...plan, text: '{"name":"ours"}' })
       expect(await callOnce(gpt)).toMatchObject({ answer: { kind: 'unknown' } })
       await callOnce(gpt, { requestKey: 'rec-2.read.gpt.1' })
       expect(await askOnce(gpt)).toMatchObject({ kind: 'succeeded', output: { name: 'ours' }, spend: USUAL_SPEND })
-      expect(server.runs).toBe(3)
+      expect(server().runs).toBe(3)
     },
   )
 
@@ -279,7 +264,7 @@ describe('a stored chat completion', () => {
     expect(await askOnce(gpt)).toMatchObject({ kind: 'missing' })
     await callOnce(gpt, { requestKey: 'rec-0.read.gpt.1' })
     expect(await askOnce(gpt)).toMatchObject({ kind: 'missing' })
-    server.ignoreFilters()
+    server().ignoreFilters()
     expect(await askOnce(gpt)).toMatchObject({ kind: 'unknown', code: 'unexpected-answer' })
     await callOnce(gpt)
     expect(await askOnce(gpt)).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
@@ -287,7 +272,7 @@ describe('a stored chat completion', () => {
 
   test('two runs under one key: the first one counts, and both are told', async () => {
     const gpt = chat()
-    server.plan({ text: '{"name":"first"}' }, { text: '{"name":"second"}' })
+    server().plan({ text: '{"name":"first"}' }, { text: '{"name":"second"}' })
     await callOnce(gpt)
     await callOnce(gpt)
     expect(await askOnce(gpt)).toMatchObject({ output: { name: 'first' }, evidence: { matches: 2 } })
@@ -303,20 +288,20 @@ describe('a stored chat completion', () => {
     { end: { failed: 'server_error' }, stream: true, kind: 'executed', code: 'server-error' },
     { end: { body: 'data: {"error":"hunter2"}\n\n' }, stream: true, kind: 'executed', code: 'failed' },
   ])('$code is $kind (stream $stream)', async ({ end, stream, kind, code }) => {
-    server.plan(end)
+    server().plan(end)
     const { answer } = await callOnce(chat({ stream }))
     expect(answer).toMatchObject({ kind, code })
     expect(JSON.stringify(answer)).not.toContain('hunter2')
   })
 
   test.each(['tool_calls', 'function_call'])('an end by %s gives no answer', async (finish_reason) => {
-    server.plan({ body: JSON.stringify({ choices: [{ finish_reason, message: { content: '{}' } }] }) })
+    server().plan({ body: JSON.stringify({ choices: [{ finish_reason, message: { content: '{}' } }] }) })
     expect(await callOnce(chat())).toMatchObject({ answer: { kind: 'partial', code: 'unexpected-end' } })
   })
 
   test('[DONE] without a finish_reason is no end: it is looked up', async () => {
     const gpt = chat({ stream: true })
-    server.plan({ body: 'data: {"choices":[{"index":0,"delta":{"content":"{}"}}]}\n\ndata: [DONE]\n\n' })
+    server().plan({ body: 'data: {"choices":[{"index":0,"delta":{"content":"{}"}}]}\n\ndata: [DONE]\n\n' })
     expect(await callOnce(gpt)).toMatchObject({ answer: { kind: 'unknown', code: 'stream-cut' } })
     expect(await askOnce(gpt)).toMatchObject({ kind: 'succeeded', output: USUAL_OUTPUT })
   })
@@ -326,7 +311,7 @@ describe('a stored chat completion', () => {
       choices: [{ finish_reason: 'stop', message: { content: '{}' } }],
       usage: { prompt_tokens: 'x' },
     }
-    server.plan({ body: JSON.stringify(completion) })
+    server().plan({ body: JSON.stringify(completion) })
     expect(await callOnce(chat())).toMatchObject({
       answer: { kind: 'succeeded', output: {}, usage: null, spend: null },
     })
@@ -334,16 +319,8 @@ describe('a stored chat completion', () => {
 })
 
 describe('a compatible server', () => {
-  let own: OpenAiServer
-  beforeEach(async () => {
-    own = await startOpenAiServer({ keyless: true })
-  })
-  afterEach(() => own.close())
-  const local = (more: Partial<OpenAiOptions> = {}) => {
-    const made = providerFor(own, { compatible: true, ...more })
-    providers.push(made)
-    return made
-  }
+  const { server: own, provider: made } = serveEach({ keyless: true })
+  const local = (more: Partial<OpenAiOptions> = {}) => made({ compatible: true, ...more })
 
   test.each([{ stream: false }, { stream: true }])(
     'free, blind, without store, metadata or key (%j)',
@@ -353,7 +330,7 @@ describe('a compatible server', () => {
       expect(llama.ask).toBeUndefined()
       expect(llama.cancel).toBeUndefined()
       expect(await callOnce(llama)).toMatchObject({ answer: { kind: 'succeeded', output: USUAL_OUTPUT } })
-      const [{ body, headers } = { body: '', headers: {} }] = own.requests
+      const [{ body, headers } = { body: '', headers: {} }] = own().requests
       expect(Object.keys(JSON.parse(body) as object)).not.toEqual(expect.arrayContaining(['store']))
       expect(JSON.parse(body)).not.toHaveProperty('metadata')
       expect(JSON.parse(body)).toMatchObject({ max_tokens: 50, messages: [{ role: 'system' }, { role: 'user' }] })
@@ -362,24 +339,24 @@ describe('a compatible server', () => {
   )
 
   test.each([{ stream: false }, { stream: true }])('what is cut is lost (%j)', async ({ stream }) => {
-    own.plan({ cut: 60 })
+    own().plan({ cut: 60 })
     expect(await callOnce(local({ stream }))).toMatchObject({ answer: { kind: 'partial', retryable: true } })
   })
 
   test('a stream that ends without [DONE] is not complete', async () => {
-    own.plan({ body: 'data: {"choices":[{"index":0,"delta":{"content":"{}"},"finish_reason":"stop"}]}\n\n' })
+    own().plan({ body: 'data: {"choices":[{"index":0,"delta":{"content":"{}"},"finish_reason":"stop"}]}\n\n' })
     expect(await callOnce(local({ stream: true }))).toMatchObject({ answer: { kind: 'partial', code: 'stream-cut' } })
   })
 
   test('a piece that can not be read makes the whole unusable', async () => {
     const piece = (content: string, end: string | null) =>
       `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: end }] })}\n\n`
-    own.plan({ body: `${piece('{"a":1', null)}data: oops\n\n${piece('}', 'stop')}data: [DONE]\n\n` })
+    own().plan({ body: `${piece('{"a":1', null)}data: oops\n\n${piece('}', 'stop')}data: [DONE]\n\n` })
     expect(await callOnce(local({ stream: true }))).toMatchObject({ answer: { kind: 'partial', code: 'stream-cut' } })
   })
 
   test('a server that does not know streams is read whole', async () => {
-    own.plan({ body: JSON.stringify({ choices: [{ finish_reason: 'stop', message: { content: '{"a":1}' } }] }) })
+    own().plan({ body: JSON.stringify({ choices: [{ finish_reason: 'stop', message: { content: '{"a":1}' } }] }) })
     expect(await callOnce(local({ stream: true }))).toMatchObject({ answer: { kind: 'succeeded', output: { a: 1 } } })
   })
 })

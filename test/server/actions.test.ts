@@ -1,25 +1,14 @@
 /** What a person does to a record over HTTP, on real servers: taken by the machine, refused with the reason, or too late. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { MongoClient } from 'mongodb'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { createEndstate, endstate, http } from '../../src/index.js'
-import type { EndstateInstance } from '../../src/index.js'
-import type { Listening } from '../../src/server/listen.js'
-import { listen } from '../../src/server/listen.js'
+import { endstate, http } from '../../src/index.js'
 import { recordSchema } from '../../src/server/schemas.js'
 import { waitFor } from '../support/processes.js'
-import type { ProviderProcess } from '../support/provider-process.js'
-import { startProviderProcess } from '../support/provider-process.js'
-import type { FreshDb, FreshNats } from '../support/servers.js'
-import { freshDb, freshNats } from '../support/servers.js'
 import { startApi } from './api-fixture.js'
+import type { RunningInstance } from './instance.js'
+import { startInstance } from './instance.js'
 
-let provider: ProviderProcess
-let db: FreshDb
-let nats: FreshNats
-let instance: EndstateInstance
-let listening: Listening
+let running: RunningInstance
 
 const configOf = (url: string) => {
   const es = endstate({ providers: { model: http({ url, cost: 'free', slots: 4 }) } })
@@ -32,30 +21,10 @@ const configOf = (url: string) => {
 }
 
 beforeAll(async () => {
-  provider = await startProviderProcess()
-  db = await freshDb()
-  nats = await freshNats()
-  instance = await createEndstate(configOf(provider.url), {
-    mongo: db.client as MongoClient,
-    database: db.db.databaseName,
-    nats: nats.connection,
-    roles: ['api', 'worker', 'sweeper'],
-    prefix: nats.prefix,
-    secrets: () => undefined,
-  })
-  await instance.start()
-  listening = await listen((req: IncomingMessage, res: ServerResponse) => instance.handler(req, res), {
-    host: '127.0.0.1',
-    port: 0,
-  })
+  running = await startInstance(configOf)
 })
-afterAll(async () => {
-  await provider.control({ release: true })
-  await listening.close({ graceMs: 500 })
-  await instance.close()
-  await Promise.all([db.dispose(), nats.dispose(), provider.stop()])
-})
-beforeEach(() => provider.control({ reset: true }))
+afterAll(() => running.close())
+beforeEach(() => running.provider.control({ reset: true }))
 
 type Answer = {
   status: number
@@ -64,7 +33,7 @@ type Answer = {
 }
 
 const send = async (path: string, init: RequestInit = {}): Promise<Answer> => {
-  const response = await fetch(listening.url + path, init)
+  const response = await fetch(running.url + path, init)
   return {
     status: response.status,
     etag: response.headers.get('etag'),
@@ -83,14 +52,14 @@ const read = async (id: string) => (await send(`/v1/records/${id}`)).body
 
 const submit = async () => String((await post('/v1/records', { pipeline: 'flow', input: {} })).body['id'])
 const until = (id: string, status: string) =>
-  waitFor(async () => (await instance.records.get(id))?.status === status, {
+  waitFor(async () => (await running.instance.records.get(id))?.status === status, {
     timeoutMs: 20_000,
     what: `record ${id} to be ${status}`,
   })
 
 /** Step `a` has its result, step `b` was refused for good. */
 const investigated = async () => {
-  await provider.control({ mode: 'status', status: 422, match: '"outputs"', times: 1 })
+  await running.provider.control({ mode: 'status', status: 422, match: '"outputs"', times: 1 })
   const id = await submit()
   await until(id, 'investigation')
   return read(id)
@@ -102,13 +71,13 @@ const completed = async () => {
 }
 /** Step `a` is called and does not answer. */
 const calling = async () => {
-  await provider.control({ mode: 'hang', times: 1 })
+  await running.provider.control({ mode: 'hang', times: 1 })
   const id = await submit()
-  await waitFor(async () => (await provider.hanging()) > 0, { timeoutMs: 20_000, what: 'a call to hang' })
+  await waitFor(async () => (await running.provider.hanging()) > 0, { timeoutMs: 20_000, what: 'a call to hang' })
   return read(id)
 }
 const idOf = (record: { [fact: string]: unknown }) => String(record['id'])
-const historyOf = async (id: string) => (await instance.records.get(id))!.history
+const historyOf = async (id: string) => (await running.instance.records.get(id))!.history
 
 describe('a record says what a person can do', () => {
   it('as its machine does', async () => {
@@ -137,8 +106,8 @@ describe('retry', () => {
       reused: ['a'],
       version: body.version,
     })
-    expect((await provider.counts({ match: `${id}.a.` })).posts).toBe(1)
-    expect((await provider.counts({ match: `${id}.b.` })).posts).toBe(2)
+    expect((await running.provider.counts({ match: `${id}.a.` })).posts).toBe(1)
+    expect((await running.provider.counts({ match: `${id}.b.` })).posts).toBe(2)
   })
 
   it('of a record that has ended is refused with the reason', async () => {
@@ -166,8 +135,8 @@ describe('cancel', () => {
       reason: { code: 'cancel', message: 'So says the test.' },
       can: { cancel: false, retry: false, writeOff: false },
     })
-    await provider.control({ release: true })
-    await waitFor(async () => (await instance.records.get(id))!.steps['a']!.discarded.length === 1, {
+    await running.provider.control({ release: true })
+    await waitFor(async () => (await running.instance.records.get(id))!.steps['a']!.discarded.length === 1, {
       timeoutMs: 20_000,
       what: 'the late answer to be kept',
     })
@@ -196,14 +165,16 @@ describe('write-off', () => {
 describe('the library', () => {
   it('does the same, in the name of whom it is told', async () => {
     const id = idOf(await investigated())
-    await provider.control({ mode: 'status', status: 422, match: '"outputs"', times: 1 })
-    expect(await instance.records.retry(id, { reason: 'Once more.', by: 'ann' })).toMatchObject({ generation: 2 })
+    await running.provider.control({ mode: 'status', status: 422, match: '"outputs"', times: 1 })
+    expect(await running.instance.records.retry(id, { reason: 'Once more.', by: 'ann' })).toMatchObject({
+      generation: 2,
+    })
     await until(id, 'investigation')
-    const done = await instance.records.writeOff(id, { reason: 'Enough.', by: 'bob' })
+    const done = await running.instance.records.writeOff(id, { reason: 'Enough.', by: 'bob' })
     expect(done).toMatchObject({ status: 'cancelled', reason: { message: 'Enough.' } })
     const people = done!.history.map(({ by }) => by).filter((by) => by.startsWith('operator:'))
     expect(people).toEqual(['operator:ann', 'operator:bob'])
-    expect(await instance.records.retry('none', { reason: 'Once more.', by: 'ann' })).toBeNull()
+    expect(await running.instance.records.retry('none', { reason: 'Once more.', by: 'ann' })).toBeNull()
   })
 })
 
